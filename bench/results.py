@@ -1,0 +1,34 @@
+"""Results of measurements as files: bench/results/NAME.json holds a table and where, when and how it was measured. The tables in
+the documents are filled from these files by tools/fill_tables.py; nobody types figures."""
+
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def machine():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{len(os.sched_getaffinity(0))} cores of {model}, {memory:.0f} GiB"
+
+
+def commit():
+    """The commit that was measured, with a plus where the tree had changes beside it."""
+    def git(*words):
+        return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--", "src", "cmake", "CMakeLists.txt")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+
+
+def write(name, command, columns, rows, **details):
+    """`details` are kept in the file beside the table, for programs."""
+    path = ROOT / "bench/results" / (name + ".json")
+    content = {"command": command, "machine": machine(), "commit": commit(), "date": datetime.date.today().isoformat(),
+               "columns": columns, "rows": rows, **details}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")

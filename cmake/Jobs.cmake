@@ -1,0 +1,13 @@
+# Ninja pools: as many jobs as cores, but no more than memory holds (a file with libtorch's headers takes about 1.5 GB).
+cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+cmake_host_system_information(RESULT memory_mb QUERY AVAILABLE_PHYSICAL_MEMORY)
+math(EXPR fitting "${memory_mb} / 2000")
+if(fitting LESS 1)
+  set(fitting 1)
+endif()
+if(fitting GREATER cores)
+  set(fitting ${cores})
+endif()
+set_property(GLOBAL PROPERTY JOB_POOLS compile=${fitting} link=1)
+set(CMAKE_JOB_POOL_COMPILE compile)
+set(CMAKE_JOB_POOL_LINK link)

@@ -1,0 +1,50 @@
+# The target `torch`: libtorch from Torch_DIR/CMAKE_PREFIX_PATH, else from the wheel that `./dev` installs into
+# .deps/python. The installed CMake package includes this file too.
+if(Torch_DIR AND NOT EXISTS ${Torch_DIR})
+  unset(Torch_DIR CACHE)  # an environment that was made anew
+endif()
+if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
+  set(Torch_DIR $ENV{Torch_DIR} CACHE PATH "folder of TorchConfig.cmake" FORCE)
+endif()
+if(NOT Torch_DIR)
+  file(GLOB installed ${CMAKE_CURRENT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/torch/share/cmake/Torch)
+  find_path(Torch_DIR TorchConfig.cmake HINTS ${installed} PATH_SUFFIXES share/cmake/Torch)
+endif()
+if(NOT Torch_DIR)
+  message(FATAL_ERROR "libtorch is missing: run `./dev build`, or pass -DTorch_DIR=<libtorch>/share/cmake/Torch")
+endif()
+
+get_filename_component(torch_root ${Torch_DIR}/../../.. ABSOLUTE)
+if(EXISTS ${torch_root}/lib/libtorch_cuda.so)
+  # TorchConfig refuses a CUDA build of libtorch where the CUDA toolkit is not whole. Accordion compiles no CUDA itself, so
+  # linking the libraries is enough: the CPU's, and where there is a GPU, CUDA's too.
+  set(has_gpu OFF)
+  if(EXISTS /dev/nvidiactl)
+    set(has_gpu ON)
+  endif()
+  option(ACCORDION_CUDA "Link the CUDA half of libtorch" ${has_gpu})
+  set(torch_libraries ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
+  if(ACCORDION_CUDA)
+    list(APPEND torch_libraries ${torch_root}/lib/libtorch_cuda.so ${torch_root}/lib/libc10_cuda.so)
+    message(NOTICE "libtorch is a CUDA build: configuring for CPU and CUDA")
+  else()
+    message(NOTICE "libtorch is a CUDA build and there is no GPU here: configuring for the CPU (-DACCORDION_CUDA=ON changes that)")
+  endif()
+  add_library(torch INTERFACE IMPORTED)
+  target_include_directories(torch SYSTEM INTERFACE ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
+  target_link_libraries(torch INTERFACE -Wl,--no-as-needed ${torch_libraries} -Wl,--as-needed)
+  target_link_options(torch INTERFACE -Wl,-rpath,${torch_root}/lib -Wl,--allow-shlib-undefined)
+else()
+  set(CMAKE_MESSAGE_LOG_LEVEL ERROR)  # it warns about parts that a build of libtorch left out
+  find_package(Torch 2.11 REQUIRED)
+  unset(CMAKE_MESSAGE_LOG_LEVEL)
+endif()
+
+# Our kernels run on libtorch's own threads, so they link the very OpenMP runtime that it loads (the wheel brings one).
+file(GLOB openmp_runtime ${torch_root}/lib/libgomp*.so* ${torch_root}/lib/libiomp5.so ${torch_root}/lib/libomp.so)
+if(NOT openmp_runtime)
+  find_library(OPENMP_RUNTIME NAMES gomp libgomp.so.1 omp REQUIRED)
+  set(openmp_runtime ${OPENMP_RUNTIME})
+endif()
+list(GET openmp_runtime 0 openmp_runtime)
+set_property(TARGET torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES ${openmp_runtime})

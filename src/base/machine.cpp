@@ -1,0 +1,86 @@
+#include "base/machine.h"
+
+#include <sched.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "base/text.h"
+
+namespace accordion {
+namespace {
+
+/// The kB behind `key` in /proc/self/status, in bytes.
+int64_t status_bytes(const std::string& key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key)) return std::stoll(line.substr(key.size())) * 1024;
+  return 0;
+}
+
+int quota_cores() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1 << 20;
+  return std::max(1, static_cast<int>(std::stod(quota) / period));
+}
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int affine = sched_getaffinity(0, sizeof set, &set) == 0
+                         ? CPU_COUNT(&set)
+                         : static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, std::min(affine, quota_cores()));
+}
+
+bool native_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+std::string instruction_set() {
+#if defined(__x86_64__)
+  if (native_bf16()) return "avx512_bf16";
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return "avx512";
+  if (__builtin_cpu_supports("avx2")) return "avx2";
+#endif
+  return "default";
+}
+
+int64_t usable_memory() {
+  struct sysinfo info = {};
+  sysinfo(&info);
+  auto bytes = static_cast<int64_t>(info.totalram) * info.mem_unit;
+  std::ifstream file("/sys/fs/cgroup/memory.max");  // a number, or `max`
+  if (int64_t limit = 0; file >> limit) bytes = std::min(bytes, limit);
+  return bytes;
+}
+
+int64_t resident_bytes() { return status_bytes("VmRSS:"); }
+int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
+
+std::string machine_description() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string model = "unknown processor";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) {
+      model = line.substr(line.find(':') + 2);
+      break;
+    }
+  }
+  struct sysinfo info = {};
+  sysinfo(&info);
+  return format("%s, %d cores, %s, %s", model.c_str(), usable_cores(), instruction_set().c_str(),
+                format_bytes(static_cast<double>(info.totalram) * info.mem_unit).c_str());
+}
+
+}  // namespace accordion

@@ -1,0 +1,31 @@
+#include "report/plan.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "command/command.h"
+#include "schedule/resolve.h"
+
+namespace accordion {
+
+void add_plan(CLI::App& app, int& exit_code) {
+  struct Options {
+    std::string recipe;
+    std::vector<std::string> overrides;
+    bool json = false;
+  };
+  auto* command = app.add_subcommand("plan", "Say what a run will do and cost, without opening its corpus");
+  const auto options = std::make_shared<Options>();
+  command->add_option("recipe", options->recipe, "recipe of the run (YAML)")->required();
+  command->add_option("overrides", options->overrides, "key=value pairs that override the recipe");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, &exit_code] {
+    const auto recipe = load_recipe(options->recipe, options->overrides);
+    const auto plan = make_plan(recipe, load_model_config(find_model(recipe.model)));
+    std::fputs((options->json ? plan_json(plan).dump(2) + "\n" : plan_text(plan)).c_str(), stdout);
+    exit_code = 0;
+  });
+}
+
+}  // namespace accordion

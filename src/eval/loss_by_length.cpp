@@ -1,0 +1,61 @@
+#include "eval/loss_by_length.h"
+
+#include <algorithm>
+
+#include "op/head_loss.h"
+
+namespace accordion {
+namespace {
+
+constexpr int64_t kTokensAtOnce = 8192;  // of one evaluation pass: enough for GEMMs, little memory
+
+}  // namespace
+
+Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm& form, torch::Device device) {
+  const auto begin = static_cast<size_t>(first * batch.length);
+  auto tensor = [&](const std::vector<int64_t>& values) {
+    auto view = torch::from_blob(const_cast<int64_t*>(values.data()) + begin, {count, batch.length}, torch::kLong);
+    return view.clone().to(device);  // (B,T)
+  };
+  Rows rows{tensor(batch.inputs), tensor(batch.targets), {}};
+  if (form.document_mask) rows.pass.pieces.assign(batch.pieces.begin() + first, batch.pieces.begin() + first + count);
+  if (form.restart_positions) {
+    auto positions = torch::empty({count, batch.length}, torch::kLong);
+    auto* out = positions.data_ptr<int64_t>();
+    for (int64_t row = first; row < first + count; ++row)
+      for (int64_t piece : batch.pieces[static_cast<size_t>(row)])
+        for (int64_t position = 0; position < piece; ++position) *out++ = position;
+    rows.pass.positions = positions.to(device);
+  }
+  return rows;
+}
+
+LossByLength::LossByLength(const std::string& corpus, std::vector<int64_t> lengths, int64_t tokens,
+                           const PassForm& form)
+    : lengths_(std::move(lengths)), form_(form) {
+  std::sort(lengths_.begin(), lengths_.end());
+  lengths_.erase(std::unique(lengths_.begin(), lengths_.end()), lengths_.end());
+  const int64_t longest = lengths_.back();
+  const int64_t used = std::max<int64_t>(1, tokens / longest) * longest;
+  for (int64_t length : lengths_)
+    batches_[length] = validation_batches(corpus, length, used, std::max<int64_t>(1, kTokensAtOnce / length));
+}
+
+LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) const {
+  torch::NoGradGuard no_grad;
+  LengthLoss result;
+  result.length = length;
+  double sum = 0;
+  for (const auto& batch : batches_.at(length)) {
+    const auto rows = take_rows(batch, 0, batch.rows, form_, model.device());
+    const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
+    sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
+                         op::automatic_head_chunk(model.config().vocabulary))
+               .item<double>();
+    result.tokens += batch.rows * length;
+  }
+  result.loss = sum / static_cast<double>(result.tokens);
+  return result;
+}
+
+}  // namespace accordion

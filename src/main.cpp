@@ -1,0 +1,83 @@
+#include <torch/version.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "command/command.h"
+#include "memory/allocator.h"
+#include "memory/device.h"
+
+namespace {
+
+using namespace accordion;
+
+constexpr void (*kCommands[])(CLI::App&, int&) = {add_prepare, add_tokenizer, add_plan,    add_train, add_eval,
+                                                  add_score,   add_generate,  add_compare, add_bench};
+
+std::string version() {
+  return format("accordion %s, libtorch %s, %s, %d threads", ACCORDION_VERSION, TORCH_VERSION,
+                instruction_set().c_str(), at::get_num_threads());
+}
+
+/// The words of a wrong command line, with the nearest subcommand or option where one is near.
+std::string explain(const CLI::App& app, const CLI::ParseError& error, const std::string& first) {
+  std::string message = error.what();
+  std::vector<std::string> names;
+  for (const auto* sub : app.get_subcommands(nullptr)) names.push_back(sub->get_name());
+  if (app.get_subcommands().empty() && !first.empty() && first[0] != '-')
+    return "'" + first + "' is not a command" + suggestion(first, names);
+  for (char& c : message)
+    if (c == '\n') c = ' ';
+  return message + "; see accordion " +
+         (app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ") + "--help";
+}
+
+int run(int argc, char** argv) {
+  int exit_code = 0;
+  CLI::App app("Accordion trains long-context language models for a fraction of the usual cost.");
+  app.require_subcommand(1);
+  app.fallthrough();
+  int threads = usable_cores();
+  app.add_option("--threads", threads, "threads to compute with")->check(CLI::Range(1, 4096))->capture_default_str();
+  std::string device = "cpu";
+  app.add_option("--device", device, "cpu | cuda | cuda:INDEX")->capture_default_str();
+  app.set_version_flag("--version", version);
+  app.footer("key=value overrides any key of a recipe. docs/recipes.md lists the keys.");
+  // Before a command's callback runs, and after the whole line is parsed.
+  for (auto* add : kCommands) add(app, exit_code);
+  for (auto* sub : app.get_subcommands(nullptr)) {
+    sub->footer("--threads N and --device cpu|cuda[:i] go with every command.");
+    sub->parse_complete_callback([&] {
+      at::set_num_threads(threads);
+      use_device(device);
+    });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    throw UserError(explain(app, error, argc > 1 ? argv[1] : ""));
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  memory::tune_allocator();
+  at::set_num_threads(usable_cores());  // libtorch counts physical cores, not those this process may use
+  return run(argc, argv);
+} catch (const UserError& error) {
+  std::cerr << "error: " << error.what() << "\n";
+  return 2;
+} catch (const c10::Error& error) {
+  std::cerr << "internal error: " << error.what_without_backtrace() << "\n" << error.backtrace() << "\n";
+  return 1;
+} catch (const std::exception& error) {
+  std::cerr << "internal error: " << error.what() << "\n";
+  return 1;
+}

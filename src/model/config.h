@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/names.h"
+
+namespace accordion {
+
+/// Hugging Face's `model_type`s that we read and write.
+enum class Family { gpt2, gpt_neox, llama, mpt };
+template <>
+struct Names<Family> {
+  static constexpr std::array value{"gpt2", "gpt_neox", "llama", "mpt"};
+};
+enum class NormKind { layer_norm, rms_norm };
+enum class MlpKind { gelu, gelu_tanh, swiglu };
+enum class PositionKind { none, learned, rotary, alibi };
+template <>
+struct Names<PositionKind> {
+  static constexpr std::array value{"none", "learned", "rotary", "alibi"};
+};
+
+/// What a model is, in plain numbers. The transformer reads nothing else; a family is a way of filling this in.
+struct ModelConfig {
+  Family family = Family::llama;
+  int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, head_width = 0, inner = 0, vocabulary = 0;  // L D H K E F V
+  int64_t max_positions = 0;  // rows of a learned table; what the model was meant for otherwise
+  NormKind norm = NormKind::rms_norm;
+  double norm_epsilon = 1e-5;
+  bool norm_bias = false;
+  MlpKind mlp = MlpKind::swiglu;
+  bool mlp_bias = false;
+  bool qkv_bias = false, output_bias = false;  // of the attention's projections
+  PositionKind position = PositionKind::rotary;
+  double rotary_base = 10000;
+  double rotary_fraction = 1;  // leading share of E that is rotated
+  /// Llama 3.1's scaling of slow frequencies; factor 1 = off. `linear` divides all frequencies.
+  struct RotaryScaling {
+    enum class Kind { none, linear, llama3 } kind = Kind::none;
+    double factor = 1, low_frequency = 1, high_frequency = 4;
+    int64_t original_positions = 8192;
+  } rotary_scaling;
+  std::optional<double> attention_scale;  // default 1 / sqrt(E)
+  bool parallel_residual = false;         // x + attention(norm1(x)) + mlp(norm2(x))
+  bool tied_head = false;
+  double initializer_range = 0.02;
+  int64_t bos = -1, eos = -1;  // token ids; -1 = none
+  nlohmann::json original;     // the config.json it came from; written back with what changed
+
+  /// Number of trainable values.
+  int64_t parameters() const;
+  /// Values that take part in matrix products, once each: projections and MLPs of the layers, and the head (also where
+  /// tied).
+  int64_t layer_matmul_parameters() const;
+  int64_t head_parameters() const { return vocabulary * width; }
+  int64_t attention_width() const { return heads * head_width; }  // "a" of the FLOPs formulas
+};
+
+/// Reads a config.json of any of the families, in both of Hugging Face's spellings of rotary settings; UserError names
+/// the key that is missing, unknown in value, or not supported. `origin` is the file's name in messages.
+ModelConfig parse_model_config(const nlohmann::json& json, const std::string& origin);
+
+/// The config.json that transformers (4.44 and 5) and we read back to the same model.
+nlohmann::json model_config_json(const ModelConfig& config);
+
+/// Finds what a person named as MODEL: a config.json, a Hugging Face directory, a checkpoint, a run folder (its newest
+/// checkpoint), or a name in models/ (with or without .json). `weights` is the directory that holds the weights, empty
+/// where they are to be drawn at random; `directory` where the tokenizer would be.
+struct ModelLocation {
+  std::filesystem::path config_file;
+  std::filesystem::path weights;
+  std::filesystem::path directory;
+};
+ModelLocation find_model(const std::string& model);
+ModelConfig load_model_config(const ModelLocation& location);
+
+}  // namespace accordion

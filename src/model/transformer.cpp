@@ -1,0 +1,222 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "op/activation.h"
+#include "op/gradient.h"
+#include "op/linear.h"
+#include "op/norm.h"
+#include "op/rotary.h"
+
+// The whole transformer. Letters in shape comments: model/shapes.h.
+namespace accordion {
+namespace {
+
+/// Press et al. 2022: slopes 2^(-8/n), 2^(-16/n), ... for n heads; for other numbers of heads those of the next
+/// power of two, every second one first (transformers' build_mpt_alibi_tensor).
+torch::Tensor alibi_slopes(int64_t heads) {
+  int64_t n = 1;
+  while (n < heads) n *= 2;
+  auto slopes = torch::arange(1, n + 1).to(torch::kFloat).mul(8 / static_cast<double>(n)).exp2().reciprocal();  // (n)
+  if (n != heads) slopes = torch::cat({slopes.slice(0, 1, n, 2), slopes.slice(0, 0, n, 2)}).slice(0, 0, heads);
+  return slopes.contiguous();  // (H)
+}
+
+/// Su et al. 2021, section 3.2.2: angle per position of each rotated pair, in f32 as transformers computes it, with
+/// linear or Llama 3.1's scaling.
+torch::Tensor rotary_frequencies(const ModelConfig& config) {
+  const auto rotated = static_cast<int64_t>(static_cast<double>(config.head_width) * config.rotary_fraction);
+  const auto exponents =
+      torch::arange(0, rotated, 2).to(torch::kFloat) / static_cast<double>(rotated);  // (R/2), R even
+  const auto frequencies = torch::pow(config.rotary_base, exponents).reciprocal();    // (R/2)
+  const auto& scaling = config.rotary_scaling;
+  using Kind = ModelConfig::RotaryScaling::Kind;
+  switch (scaling.kind) {
+    case Kind::none:
+      return frequencies;
+    case Kind::linear:
+      return frequencies / scaling.factor;
+    case Kind::llama3:
+      break;
+  }
+  // Slow waves are stretched by `factor`, fast ones are left alone, those between go over smoothly.
+  const auto original = static_cast<double>(scaling.original_positions);
+  const auto wavelength = 2 * M_PI / frequencies;  // (R/2) in positions
+  const auto share = (original / wavelength - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency);
+  const auto between = (1 - share) * frequencies / scaling.factor + share * frequencies;
+  const auto slow = wavelength > original / scaling.low_frequency;
+  const auto fast = wavelength < original / scaling.high_frequency;
+  return torch::where(fast, frequencies, torch::where(slow, frequencies / scaling.factor, between));
+}
+
+torch::Tensor linear(const torch::Tensor& x, const auto& weights) {
+  return op::linear(x, weights.weight, weights.bias);
+}
+
+/// Puts `fresh` (B,T,K,E) behind the `length` tokens that `held` (B,capacity,K,E) has in use; -> (B,length+T,K,E).
+torch::Tensor append(torch::Tensor& held, const torch::Tensor& fresh, int64_t length) {
+  const int64_t total = length + fresh.size(1);
+  if (!held.defined() || held.size(1) < total) {
+    auto sizes = fresh.sizes().vec();
+    sizes[1] = std::max(total, 2 * length);  // doubling: each token is copied twice at most on average
+    auto larger = torch::empty(sizes, fresh.options());
+    if (length > 0) larger.narrow(1, 0, length).copy_(held.narrow(1, 0, length));
+    held = larger;
+  }
+  held.narrow(1, length, fresh.size(1)).copy_(fresh);
+  return held.narrow(1, 0, total);
+}
+
+}  // namespace
+
+Transformer::Transformer(ModelConfig config, torch::Dtype dtype, torch::Device device)
+    : config_(std::move(config)), dtype_(dtype), device_(device) {
+  const auto& c = config_;
+  embedding_ = add("embedding.weight", {c.vocabulary, c.width});
+  if (c.position == PositionKind::learned) position_table_ = add("positions.weight", {c.max_positions, c.width});
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const auto name = "layers." + std::to_string(l) + ".";
+    Layer layer;
+    layer.attention_norm = add_norm(name + "attention_norm");
+    layer.query = add_linear(name + "query", c.heads * c.head_width, c.width, c.qkv_bias);
+    layer.key = add_linear(name + "key", c.kv_heads * c.head_width, c.width, c.qkv_bias);
+    layer.value = add_linear(name + "value", c.kv_heads * c.head_width, c.width, c.qkv_bias);
+    layer.output = add_linear(name + "output", c.width, c.heads * c.head_width, c.output_bias);
+    layer.mlp_norm = add_norm(name + "mlp_norm");
+    if (c.mlp == MlpKind::swiglu) layer.gate = add_linear(name + "gate", c.inner, c.width, c.mlp_bias);
+    layer.up = add_linear(name + "up", c.inner, c.width, c.mlp_bias);
+    layer.down = add_linear(name + "down", c.width, c.inner, c.mlp_bias);
+    layers_.push_back(std::move(layer));
+  }
+  final_norm_ = add_norm("final_norm");
+  if (!c.tied_head) head_ = add("head.weight", {c.vocabulary, c.width});
+  if (c.position == PositionKind::rotary) rotary_frequencies_ = rotary_frequencies(c).to(device);
+  if (c.position == PositionKind::alibi) alibi_slopes_ = alibi_slopes(c.heads).to(device);
+}
+
+torch::Tensor Transformer::add(const std::string& name, std::vector<int64_t> shape) {
+  weights_.emplace_back(name, torch::empty(shape, torch::dtype(dtype_).device(device_)));
+  return weights_.back().second;
+}
+
+Transformer::Norm Transformer::add_norm(const std::string& name) {
+  Norm norm;
+  norm.weight = add(name + ".weight", {config_.width});
+  if (config_.norm_bias) norm.bias = add(name + ".bias", {config_.width});
+  return norm;
+}
+
+Transformer::Linear Transformer::add_linear(const std::string& name, int64_t outputs, int64_t inputs, bool bias) {
+  Linear linear;
+  linear.weight = add(name + ".weight", {outputs, inputs});
+  if (bias) linear.bias = add(name + ".bias", {outputs});
+  return linear;
+}
+
+void Transformer::initialise(int64_t seed) {
+  const torch::NoGradGuard guard;
+  auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
+  const double residual = config_.family == Family::gpt2 ? std::sqrt(2.0 * static_cast<double>(config_.layers)) : 1;
+  for (auto& [name, weight] : weights_) {
+    const auto ends = [&name = name](const std::string& end) {
+      return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
+    };
+    if (weight.dim() == 1) {
+      weight.fill_(ends(".bias") ? 0 : 1);
+      continue;
+    }
+    const bool into_residual = ends(".output.weight") || ends(".down.weight");
+    const double deviation = config_.initializer_range / (into_residual ? residual : 1);
+    weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0, deviation, generator));
+  }
+}
+
+void Transformer::reach(int64_t positions) {
+  if (config_.position == PositionKind::learned) return;
+  config_.max_positions = std::max(config_.max_positions, positions);
+}
+
+void Transformer::make_trainable() {
+  for (auto& item : weights_) op::make_parameter(item.second);
+}
+
+const torch::Tensor& Transformer::head_weight() const { return config_.tied_head ? embedding_ : head_; }
+
+torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) const {
+  const int64_t length = ids.size(1), past = pass.cache ? pass.cache->length : 0;
+  TORCH_CHECK(!pass.cache || pass.pieces.empty(), "a pass with a cache cannot have pieces");
+  TORCH_CHECK(config_.position != PositionKind::learned || past + length <= config_.max_positions, "the model has ",
+              config_.max_positions, " positions");
+  const auto positions = pass.positions.defined()
+                             ? pass.positions                                                                   // (B,T)
+                             : torch::arange(past, past + length, torch::dtype(torch::kLong).device(device_));  // (T)
+  Context context;
+  context.cache = pass.cache;
+  context.form.scale = config_.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_width)));
+  context.form.alibi_slopes = alibi_slopes_;
+  context.form.pieces = pass.pieces;
+  if (config_.position == PositionKind::rotary) {
+    const auto angles = positions.unsqueeze(-1).to(torch::kFloat) * rotary_frequencies_;  // (B,T,R/2) or (T,R/2)
+    context.cos = angles.cos();
+    context.sin = angles.sin();
+  }
+
+  auto x = op::embedding(ids, embedding_);  // (B,T,D)
+  if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) x = block(x, layer, context);
+  if (pass.cache) pass.cache->length += length;
+  return norm(x, final_norm_);  // (B,T,D)
+}
+
+torch::Tensor Transformer::block(const torch::Tensor& x, size_t layer, const Context& context) const {
+  const auto& weights = layers_[layer];
+  const auto attended = x + attention(norm(x, weights.attention_norm), layer, context);
+  return attended + mlp(norm(config_.parallel_residual ? x : attended, weights.mlp_norm), weights);
+}
+
+torch::Tensor Transformer::attention(const torch::Tensor& x, size_t layer, const Context& context) const {
+  const auto& weights = layers_[layer];
+  const int64_t B = x.size(0), T = x.size(1), H = config_.heads, K = config_.kv_heads, E = config_.head_width;
+  auto q = linear(x, weights.query).view({B, T, H, E});  // (B,T,D) -> (B,T,H,E)
+  auto k = linear(x, weights.key).view({B, T, K, E});    // (B,T,K,E)
+  auto v = linear(x, weights.value).view({B, T, K, E});  // (B,T,K,E)
+  if (context.cos.defined()) {
+    q = op::rotate(q, context.cos, context.sin);
+    k = op::rotate(k, context.cos, context.sin);
+  }
+  if (auto* cache = context.cache) {
+    cache->keys.resize(layers_.size());
+    cache->values.resize(layers_.size());
+    k = append(cache->keys[layer], k, cache->length);    // (B,S,K,E)
+    v = append(cache->values[layer], v, cache->length);  // (B,S,K,E)
+  }
+  const auto y = op::attention(q, k, v, context.form).output;  // (B,T,H,E)
+  return linear(y.reshape({B, T, H * E}), weights.output);     // (B,T,D)
+}
+
+torch::Tensor Transformer::mlp(const torch::Tensor& x, const Layer& weights) const {
+  const auto up = linear(x, weights.up);  // (B,T,F)
+  switch (config_.mlp) {
+    case MlpKind::gelu:
+      return linear(op::gelu(up, false), weights.down);  // (B,T,D)
+    case MlpKind::gelu_tanh:
+      return linear(op::gelu(up, true), weights.down);
+    case MlpKind::swiglu:
+      return linear(op::swiglu(linear(x, weights.gate), up), weights.down);
+  }
+  TORCH_CHECK(false, "unknown MLP");
+}
+
+torch::Tensor Transformer::norm(const torch::Tensor& x, const Norm& weights) const {
+  switch (config_.norm) {
+    case NormKind::layer_norm:
+      return op::layer_norm(x, weights.weight, weights.bias, config_.norm_epsilon);
+    case NormKind::rms_norm:
+      return op::rms_norm(x, weights.weight, config_.norm_epsilon);
+  }
+  TORCH_CHECK(false, "unknown norm");
+}
+
+}  // namespace accordion

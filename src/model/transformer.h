@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/config.h"
+#include "op/attention.h"
+#include "op/torch.h"
+
+namespace accordion {
+
+/// Keys and values of the tokens seen so far, so that each next token costs one row. Grows as needed.
+struct KeyValueCache {
+  int64_t length = 0;                       // tokens held
+  std::vector<torch::Tensor> keys, values;  // one each layer: (B,capacity,K,E), the first `length` in use
+};
+
+/// What a pass needs beside the token ids.
+struct Pass {
+  torch::Tensor positions;         ///< (B,T) int64; undefined = 0..T-1, going on where the cache ends
+  op::Pieces pieces;               ///< attend within documents only; empty = the whole row
+  KeyValueCache* cache = nullptr;  ///< the pass appends its T tokens to it and attends to all that it holds
+};
+
+/// A decoder-only transformer; which one is decided by ModelConfig alone.
+class Transformer {
+ public:
+  /// Allocates the weights, values undefined: initialise() or load_weights() comes next.
+  explicit Transformer(ModelConfig config, torch::Dtype dtype = torch::kFloat, torch::Device device = torch::kCPU);
+
+  const ModelConfig& config() const { return config_; }
+  torch::Dtype dtype() const { return dtype_; }
+  torch::Device device() const { return device_; }
+
+  /// Every trainable tensor once (a tied head is the embedding), under our own names, in a fixed order. The tensors are
+  /// those that the model computes with: changing their values in place changes the model.
+  std::vector<std::pair<std::string, torch::Tensor>>& weights() { return weights_; }
+  const std::vector<std::pair<std::string, torch::Tensor>>& weights() const { return weights_; }
+
+  /// Draws the weights as the family's own implementation in transformers does (normal with `initializer_range`, zero
+  /// biases, unit norms; gpt2 divides the projections into the residual stream by sqrt(2 L)). Equal values for an equal
+  /// seed, whatever the dtype (bf16 gets the rounded f32 values).
+  void initialise(int64_t seed);
+
+  /// Says that the model is used at rows of `positions` tokens: raises max_positions, as its config.json will have it.
+  /// A learned table does not grow; a model with one is left as it is.
+  void reach(int64_t positions);
+
+  /// Makes every weight a parameter with an f32 main gradient (op::make_parameter).
+  void make_trainable();
+
+  /// The residual stream after the final norm: ids (B,T) int64 -> (B,T,D). The head is op::head_loss or head_weight().
+  torch::Tensor hidden(const torch::Tensor& ids, const Pass& pass = {}) const;
+
+  const torch::Tensor& head_weight() const;  ///< (V,D)
+
+ private:
+  struct Norm {
+    torch::Tensor weight, bias;  // (D); bias undefined where the family has none
+  };
+  struct Linear {
+    torch::Tensor weight, bias;  // (O,I), (O); bias undefined where the family has none
+  };
+  struct Layer {
+    Norm attention_norm, mlp_norm;
+    Linear query, key, value, output;  // (H*E,D) (K*E,D) (K*E,D) (D,H*E)
+    Linear gate, up, down;             // (F,D) (F,D) (D,F); gate only in swiglu
+  };
+
+  torch::Tensor add(const std::string& name, std::vector<int64_t> shape);
+  Norm add_norm(const std::string& name);
+  Linear add_linear(const std::string& name, int64_t outputs, int64_t inputs, bool bias);
+
+  /// What the layers of one pass share.
+  struct Context {
+    op::AttentionForm form;
+    torch::Tensor cos, sin;  // (B,T,R/2) or (T,R/2); undefined without rotary positions
+    KeyValueCache* cache = nullptr;
+  };
+  torch::Tensor block(const torch::Tensor& x, size_t layer, const Context& context) const;
+  torch::Tensor attention(const torch::Tensor& x, size_t layer, const Context& context) const;
+  torch::Tensor mlp(const torch::Tensor& x, const Layer& weights) const;
+  torch::Tensor norm(const torch::Tensor& x, const Norm& weights) const;
+
+  ModelConfig config_;
+  torch::Dtype dtype_;
+  torch::Device device_;
+  std::vector<std::pair<std::string, torch::Tensor>> weights_;
+  torch::Tensor embedding_, position_table_, head_;  // (V,D) (P,D) (V,D); undefined where there is none
+  std::vector<Layer> layers_;
+  Norm final_norm_;
+  torch::Tensor rotary_frequencies_;  // (R/2) f32
+  torch::Tensor alibi_slopes_;        // (H) f32
+};
+
+}  // namespace accordion

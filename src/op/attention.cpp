@@ -1,0 +1,179 @@
+#include "op/attention.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+#include "op/attention_path.h"
+#include "op/cpu/attention.h"
+#include "op/cpu/tensors.h"
+
+namespace accordion::op {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+bool plain_causal(const Tensor& q, const Tensor& k, const AttentionForm& form) {
+  return q.size(1) == k.size(1) && form.soft_cap == 0 && form.window == 0 && !form.alibi_slopes.defined() &&
+         form.pieces.empty();
+}
+
+/// The kernels read 32 bits at a time.
+Tensor readable(const Tensor& x) {
+  const bool even = x.stride(0) % 2 == 0 && x.stride(1) % 2 == 0 && x.stride(2) % 2 == 0;
+  return x.stride(3) == 1 && even && x.storage_offset() % 2 == 0 ? x : x.contiguous();
+}
+
+cpu::Strided strided(const Tensor& x) { return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)}; }
+
+/// Attention is a formula of the shape and form, so the saved state is q, k, v, output and lse whichever path runs.
+struct Attention : torch::autograd::Function<Attention> {
+  static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
+                               AttentionPath path, const AttentionForm& form) {
+    AttentionResult result;
+    const Tensor first = path == AttentionPath::flash ? Tensor() : first_keys(form, q.size(0), q.size(1), k.size(1));
+    switch (path) {
+      case AttentionPath::fused:
+        result = fused(readable(q), readable(k), readable(v), form, first);
+        break;
+      case AttentionPath::flash:
+        std::tie(result.output, result.lse) = at::_scaled_dot_product_flash_attention_for_cpu(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), 0.0, /*is_causal=*/true, {}, form.scale);
+        result.output = result.output.transpose(1, 2);
+        break;
+      case AttentionPath::blocks:
+        result = attention_blocks(q, k, v, form, first);
+        break;
+    }
+    context->save_for_backward({q, k, v, result.output, result.lse, first, form.alibi_slopes});
+    context->saved_data["path"] = int64_t(path);
+    context->saved_data["scale"] = form.scale;
+    context->saved_data["soft_cap"] = form.soft_cap;
+    context->mark_non_differentiable({result.lse});
+    return {result.output, result.lse};
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &first = saved[5];
+    const AttentionResult result{saved[3], saved[4]};
+    AttentionForm form;  // window and pieces are in `first`
+    form.scale = context->saved_data["scale"].toDouble();
+    form.soft_cap = context->saved_data["soft_cap"].toDouble();
+    form.alibi_slopes = saved[6];
+    AttentionGradients d;
+    switch (AttentionPath(context->saved_data["path"].toInt())) {
+      case AttentionPath::fused:
+        d = fused_backward(readable(q), readable(k), readable(v), form, first, result, readable(gradients[0]));
+        break;
+      case AttentionPath::flash:
+        std::tie(d.dq, d.dk, d.dv) = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+            gradients[0].transpose(1, 2), q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+            result.output.transpose(1, 2), result.lse, 0.0, true, {}, form.scale);
+        d = {d.dq.transpose(1, 2), d.dk.transpose(1, 2), d.dv.transpose(1, 2)};
+        break;
+      case AttentionPath::blocks:
+        d = attention_blocks_backward(q, k, v, form, first, result, gradients[0]);
+        break;
+    }
+    return {d.dq, d.dk, d.dv, Tensor(), Tensor()};
+  }
+
+ private:
+  static cpu::AttentionCall call_of(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                                    const Tensor& slopes, const Tensor& first) {
+    return {*cpu::kernel_type(q),
+            q.size(0),
+            q.size(1),
+            k.size(1),
+            q.size(2),
+            k.size(2),
+            q.size(3),
+            strided(q),
+            strided(k),
+            strided(v),
+            float(form.scale),
+            float(form.soft_cap),
+            slopes.defined() ? slopes.const_data_ptr<float>() : nullptr,
+            first.const_data_ptr<int64_t>()};
+  }
+
+  static Tensor slopes_of(const AttentionForm& form) {
+    return form.alibi_slopes.defined() ? form.alibi_slopes.to(torch::kFloat).contiguous() : Tensor();
+  }
+
+  static AttentionResult fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                               const Tensor& first) {
+    const Tensor slopes = slopes_of(form);
+    Tensor output = torch::empty(q.sizes(), q.options());                                            // (B,T,H,E)
+    Tensor lse = torch::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(torch::kFloat));  // (B,H,T)
+    cpu::attention_forward(call_of(q, k, v, form, slopes, first), output.mutable_data_ptr(),
+                           lse.mutable_data_ptr<float>());
+    return {output, lse};
+  }
+
+  static AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                                           const Tensor& first, const AttentionResult& result, const Tensor& doutput) {
+    const Tensor slopes = slopes_of(form);
+    AttentionGradients d{torch::empty(q.sizes(), q.options()), torch::empty(k.sizes(), k.options()),
+                         torch::empty(v.sizes(), v.options())};
+    cpu::attention_backward(call_of(q, k, v, form, slopes, first), strided(result.output),
+                            result.lse.const_data_ptr<float>(), strided(doutput), d.dq.mutable_data_ptr(),
+                            d.dk.mutable_data_ptr(), d.dv.mutable_data_ptr());
+    return d;
+  }
+};
+
+}  // namespace
+
+void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form) {
+  TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
+                  q.size(3) == k.size(3) && q.size(2) % k.size(2) == 0 && q.size(1) <= k.size(1),
+              "attention wants q (B,T,H,E), k and v (B,S,K,E) with T <= S and H % K == 0, got ", q.sizes(), ", ",
+              k.sizes(), ", ", v.sizes());
+  if (form.pieces.empty()) return;
+  TORCH_CHECK(q.size(1) == k.size(1) && int64_t(form.pieces.size()) == q.size(0),
+              "pieces need T = S and one list for each row");
+  for (const auto& row : form.pieces) {
+    TORCH_CHECK(std::accumulate(row.begin(), row.end(), int64_t{0}) == q.size(1), "a row's pieces must add up to T");
+  }
+}
+
+Tensor first_keys(const AttentionForm& form, int64_t B, int64_t T, int64_t S) {
+  Tensor first = torch::zeros({B, T}, torch::kLong);
+  auto* at = first.mutable_data_ptr<int64_t>();
+  for (int64_t b = 0; b < B; ++b) {
+    int64_t t = 0;
+    const auto fill = [&](int64_t begin, int64_t end) {
+      for (; t < end; ++t) at[b * T + t] = form.window > 0 ? std::max(begin, t + S - T - form.window + 1) : begin;
+    };
+    int64_t begin = 0;
+    for (const int64_t piece : form.pieces.empty() ? std::vector<int64_t>{T} : form.pieces[size_t(b)]) {
+      fill(begin, begin + piece);
+      begin += piece;
+    }
+  }
+  return first;
+}
+
+AttentionPath attention_path(const Tensor& q, const Tensor& k, const AttentionForm& form) {
+  const auto type = cpu::kernel_type(q);
+  if (type && cpu::attention_works(*type, q.size(3))) return AttentionPath::fused;
+  return type && plain_causal(q, k, form) ? AttentionPath::flash : AttentionPath::blocks;
+}
+
+AttentionResult attention_by(AttentionPath path, const Tensor& q, const Tensor& k, const Tensor& v,
+                             const AttentionForm& form) {
+  check_attention(q, k, v, form);
+  const variable_list results = Attention::apply(q, k, v, path, form);
+  return {results[0], results[1]};
+}
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form) {
+  return attention_by(attention_path(q, k, form), q, k, v, form);
+}
+
+}  // namespace accordion::op

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "op/attention.h"
+#include "op/torch.h"
+
+/// The ways attention() can go, apart from each other for the tests and benchmarks.
+namespace accordion::op {
+
+enum class AttentionPath {
+  fused,   ///< op/cpu/attention.h: our kernels, where they work
+  flash,   ///< libtorch's CPU flash kernel: plain causal only
+  blocks,  ///< tiles of libtorch's products: everything, everywhere
+};
+
+/// The path that attention() takes.
+AttentionPath attention_path(const torch::Tensor& q, const torch::Tensor& k, const AttentionForm& form);
+
+/// attention() by a given path, which must be able to.
+AttentionResult attention_by(AttentionPath path, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                             const AttentionForm& form);
+
+void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, const AttentionForm& form);
+
+/// (B,T) int64 on the processor: the first key that each query sees. Window and pieces come to no more than this, since
+/// every query sees all keys from there to its own position.
+torch::Tensor first_keys(const AttentionForm& form, int64_t B, int64_t T, int64_t S);
+
+/// lse (B,H,T); output (B,T,H,E).
+AttentionResult attention_blocks(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                 const AttentionForm& form, const torch::Tensor& first);
+
+struct AttentionGradients {
+  torch::Tensor dq, dk, dv;
+};
+AttentionGradients attention_blocks_backward(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                             const AttentionForm& form, const torch::Tensor& first,
+                                             const AttentionResult& result, const torch::Tensor& doutput);
+
+}  // namespace accordion::op

@@ -1,0 +1,79 @@
+#include "op/gradient.h"
+
+#include <torch/csrc/autograd/variable.h>
+
+#include <cmath>
+
+#include "op/cpu/tensors.h"
+#include "op/product.h"
+
+namespace accordion::op {
+
+using torch::Tensor;
+
+bool has_main_gradient(const Tensor& weight) {
+  return weight.is_leaf() && weight.requires_grad() && weight.grad().defined();
+}
+
+void make_parameter(Tensor& weight) {
+  weight.requires_grad_(true);
+  const auto type = weight.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
+  torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(type, weight);
+  weight.mutable_grad() = torch::zeros_like(weight, torch::TensorOptions().dtype(type).requires_grad(false));
+}
+
+Tensor give_gradient(const Tensor& weight, const Tensor& gradient, double factor) {
+  torch::NoGradGuard no_grad;
+  if (!has_main_gradient(weight)) return (factor == 1 ? gradient : gradient * factor).to(weight.scalar_type());
+  cpu::add_to(weight.grad(), gradient, factor);
+  return {};
+}
+
+Tensor give_product(const Tensor& weight, const Tensor& a, const Tensor& b) {
+  torch::NoGradGuard no_grad;
+  if (!has_main_gradient(weight)) return product(a.t(), b);
+  Tensor main = weight.grad();
+  add_product(main, a.t(), b);  // (I,J)
+  return {};
+}
+
+Tensor give_row_sums(const Tensor& weight, const Tensor& x) {
+  torch::NoGradGuard no_grad;
+  const auto type = cpu::kernel_type(x);
+  if (!type || !has_main_gradient(weight) || !x.is_contiguous()) {
+    return give_gradient(weight, x.sum(0, /*keepdim=*/false, cpu::wide_type(x)));
+  }
+  cpu::add_column_sums(*type, x.const_data_ptr(), x.size(0), x.size(1), weight.grad().mutable_data_ptr<float>());
+  return {};
+}
+
+double sum_of_squares(const std::vector<Tensor>& tensors) {
+  torch::NoGradGuard no_grad;
+  double sum = 0;
+  for (const Tensor& tensor : tensors) {
+    const auto type = cpu::kernel_type(tensor);
+    if (type && tensor.is_contiguous()) {
+      sum += cpu::sum_of_squares(*type, tensor.const_data_ptr(), tensor.numel());
+    } else {
+      sum += tensor.to(torch::kDouble).square().sum().item<double>();
+    }
+  }
+  return sum;
+}
+
+double global_norm(const std::vector<Tensor>& tensors) { return std::sqrt(sum_of_squares(tensors)); }
+
+void scale(const std::vector<Tensor>& tensors, double factor) {
+  torch::NoGradGuard no_grad;
+  for (Tensor tensor : tensors) {
+    const auto type = cpu::kernel_type(tensor);
+    if (type && tensor.is_contiguous()) {
+      void* values = tensor.mutable_data_ptr();
+      cpu::scale(*type, values, float(factor), values, tensor.numel());
+    } else {
+      tensor.mul_(factor);
+    }
+  }
+}
+
+}  // namespace accordion::op

@@ -1,0 +1,75 @@
+#include "op/linear.h"
+
+#include <optional>
+
+#include "op/cpu/tensors.h"
+#include "op/gradient.h"
+#include "op/product.h"
+
+namespace accordion::op {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
+
+struct Linear : torch::autograd::Function<Linear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias) {
+    context->save_for_backward({x, weight, bias.value_or(Tensor())});
+    auto sizes = x.sizes().vec();
+    sizes.back() = weight.size(0);
+    return affine(rows_of(x), weight, bias.value_or(Tensor())).view(sizes);  // (...,O)
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    const Tensor dy = rows_of(gradients[0]);  // (N,O)
+    Tensor dx, dweight, dbias;
+    if (context->needs_input_grad(0)) dx = product(dy, weight).view(x.sizes());           // (...,I)
+    if (context->needs_input_grad(1)) dweight = give_product(weight, dy, rows_of(x));     // (O,I)
+    if (bias.defined() && context->needs_input_grad(2)) dbias = give_row_sums(bias, dy);  // (O)
+    return {dx, dweight, dbias};
+  }
+};
+
+struct Embedding : torch::autograd::Function<Embedding> {
+  static Tensor forward(AutogradContext* context, const Tensor& ids, const Tensor& weight) {
+    context->save_for_backward({ids, weight});
+    return at::embedding(weight, ids);  // (...,D)
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor ids = saved[0].reshape(-1);  // (N)
+    const Tensor& weight = saved[1];          // (V,D)
+    const Tensor dy = rows_of(gradients[0]);  // (N,D)
+    if (has_main_gradient(weight)) {
+      torch::NoGradGuard no_grad;
+      Tensor main = weight.grad();
+      if (const auto type = cpu::kernel_type(dy); type && main.scalar_type() == torch::kFloat) {
+        const Tensor rows = dy.contiguous(), places = ids.contiguous();
+        cpu::add_rows(*type, rows.const_data_ptr(), places.const_data_ptr<int64_t>(), rows.size(0), rows.size(1),
+                      main.mutable_data_ptr<float>());
+      } else {
+        main.index_add_(0, ids, dy.to(main.scalar_type()));
+      }
+      return {Tensor(), Tensor()};
+    }
+    return {Tensor(), torch::zeros_like(weight).index_add_(0, ids, dy)};
+  }
+};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return Linear::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+}
+
+Tensor embedding(const Tensor& ids, const Tensor& weight) { return Embedding::apply(ids, weight); }
+
+}  // namespace accordion::op

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "op/torch.h"
+
+namespace accordion::op {
+
+/// y = x W^T + b. x (...,I), weight (O,I), bias (O) or undefined -> (...,O). The backward adds the weight's gradient
+/// into its main gradient (see gradient.h).
+torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias = {});
+
+/// Rows of a table. ids (...) int64, weight (V,D) -> (...,D). The backward adds rows into the main gradient and never
+/// makes a dense (V,D) tensor where the weight has one; a tied head shares the buffer.
+torch::Tensor embedding(const torch::Tensor& ids, const torch::Tensor& weight);
+
+}  // namespace accordion::op

@@ -1,0 +1,194 @@
+#include "report/run_log.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace fs = std::filesystem;
+
+namespace accordion {
+namespace {
+
+constexpr const char* kMetrics = "metrics.jsonl";
+constexpr const char* kLog = "log.txt";
+constexpr std::string_view kEvents = "events.out.tfevents.";
+
+fs::path created(const fs::path& folder) {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) throw UserError(folder.string() + ": cannot create the run folder: " + failed.message());
+  return folder;
+}
+
+/// Rewrites `path` without the lines that `belongs` refuses and without a last line that has no end.
+template <class Belongs>
+void keep_lines(const fs::path& path, Belongs belongs) {
+  if (!fs::exists(path)) return;
+  const auto content = read_file(path);
+  std::string kept;
+  for (size_t begin = 0, end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    const auto line = content.substr(begin, end - begin);
+    if (belongs(line)) kept += line + "\n";
+  }
+  if (kept.size() != content.size()) write_file(path, kept);
+}
+
+fs::path trimmed_metrics(const fs::path& folder, int64_t last_step) {
+  const auto path = folder / kMetrics;
+  keep_lines(path, [&](const std::string& line) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    return record.is_object() && record.contains("step") && record["step"].is_number_integer() &&
+           record["step"].get<int64_t>() <= last_step;
+  });
+  return path;
+}
+
+/// A line of log.txt that begins with `step N` belongs to that step, any other to the step of the line before it.
+fs::path trimmed_log(const fs::path& folder, int64_t last_step) {
+  const auto path = folder / kLog;
+  int64_t step = 0;
+  keep_lines(path, [&](const std::string& line) {
+    if (line.starts_with("step ") && line.size() > 5 && std::isdigit(static_cast<unsigned char>(line[5])))
+      step = std::atoll(line.c_str() + 5);
+    return step <= last_step;
+  });
+  return path;
+}
+
+}  // namespace
+
+std::string step_line(const StepRecord& r, std::optional<double> seconds_left) {
+  auto text = format("step %lld", static_cast<long long>(r.step));
+  if (r.total_steps > 0) text += format("/%lld", static_cast<long long>(r.total_steps));
+  text += format(" | length %lld x %lld | loss %.3f | lr %.1e | norm %.2f | ", static_cast<long long>(r.length),
+                 static_cast<long long>(r.rows), r.loss, r.lr, r.grad_norm);
+  text += format_count(r.tokens_per_second) + format(" tok/s | %.2f s | ", r.step_seconds);
+  text += format_bytes(static_cast<double>(r.peak_bytes));
+  if (seconds_left) text += " | eta " + format_duration(*seconds_left);
+  return r.skipped ? text + " | skipped: loss or gradient is not finite" : text;
+}
+
+RunLog::RunLog(fs::path folder, TerminalOptions options, int64_t resume_step)
+    : folder_(created(folder)),
+      options_(options),
+      metrics_(trimmed_metrics(folder_, resume_step), true),
+      log_(trimmed_log(folder_, resume_step), true),
+      events_(folder_, resume_step + 1) {}
+
+RunLog::~RunLog() = default;
+
+template <class Record>
+void RunLog::metric(const char* type, const Record& record) {
+  nlohmann::ordered_json json{{"type", type}};
+  record.visit([&](const char* key, const auto& value) { json[key] = value; });
+  metrics_.write(json.dump() + "\n");  // NaN and infinity become null
+  metrics_.flush();
+}
+
+void RunLog::line(const std::string& text, std::FILE* stream) {
+  log_.write(text + "\n");
+  log_.flush();
+  if (bar_) bar_->hide();
+  std::fprintf(stream, "%s\n", text.c_str());
+  std::fflush(stream);
+  if (bar_) bar_->show();
+}
+
+/// The steps left at the mean speed of this session, unless the record knows better.
+std::optional<double> RunLog::seconds_left(const StepRecord& r) {
+  if (!from_) from_ = {r.step - 1, r.seconds - r.step_seconds};
+  if (r.seconds_left || r.total_steps <= 0) return r.seconds_left;
+  const auto steps = static_cast<double>(r.step - from_->first), left = static_cast<double>(r.total_steps - r.step);
+  return (r.seconds - from_->second) / std::max(steps, 1.0) * std::max(left, 0.0);
+}
+
+void RunLog::step(const StepRecord& r) {
+  metric("step", r);
+  events_.scalars(r.step, {{"loss", r.loss},
+                           {"lr", r.lr},
+                           {"grad_norm", r.grad_norm},
+                           {"length", static_cast<double>(r.length)},
+                           {"tokens", static_cast<double>(r.tokens)},
+                           {"tokens_per_second", r.tokens_per_second},
+                           {"step_seconds", r.step_seconds},
+                           {"peak_bytes", static_cast<double>(r.peak_bytes)}});
+  const auto left = seconds_left(r);
+  done_ = static_cast<double>(r.step);
+  if (!bar_ && draws_bars(options_))
+    bar_ = std::make_unique<Progress>("training", static_cast<double>(r.total_steps), options_);
+  if (bar_) bar_->update(done_, format_count(r.tokens_per_second) + " tok/s", left);
+  line(step_line(r, left), options_.output);
+}
+
+void RunLog::evaluation(const EvalRecord& r) {
+  metric("eval", r);
+  events_.scalars(r.step, {{format("eval/loss_at_%lld", static_cast<long long>(r.length)), r.loss}});
+  line(format("step %lld | evaluation | length %lld | loss %.3f | perplexity %.2f | %.1f s",
+              static_cast<long long>(r.step), static_cast<long long>(r.length), r.loss, std::exp(r.loss),
+              r.eval_seconds),
+       options_.output);
+}
+
+void RunLog::length(const LengthRecord& r) {
+  metric("length", r);
+  line(format("step %lld | the length goes from %lld to %lld, rows of a step: %lld", static_cast<long long>(r.step),
+              static_cast<long long>(r.from), static_cast<long long>(r.to), static_cast<long long>(r.rows)),
+       options_.output);
+}
+
+void RunLog::note(const std::string& text) { line(text, options_.output); }
+
+void RunLog::warning(const std::string& text) { line("warning: " + text, options_.messages); }
+
+void RunLog::warning_once(const std::string& text) {
+  if (warned_.insert(text).second) warning(text);
+}
+
+void RunLog::activity(const std::string& text) {
+  if (!bar_) return;
+  bar_->update(done_, text);
+  bar_->show();  // at once: what follows may take long
+}
+
+void RunLog::print(const std::string& text) {
+  line(text.ends_with('\n') ? text.substr(0, text.size() - 1) : text, options_.output);
+}
+
+void RunLog::sync() {
+  metrics_.sync();
+  log_.sync();
+  events_.sync();
+}
+
+std::vector<fs::path> run_files(const fs::path& folder) {
+  std::vector<fs::path> found;
+  const auto collect = [&](const fs::path& place, auto&& ours) {
+    std::error_code missing;
+    for (const auto& entry : fs::directory_iterator(place, missing)) {
+      auto name = entry.path().filename().string();
+      if (name.ends_with(".partial")) name.resize(name.size() - std::string_view(".partial").size());
+      if (ours(name)) found.push_back(entry.path());
+    }
+  };
+  collect(folder, [](const std::string& name) {
+    return name == "recipe.yaml" || name == kMetrics || name == kLog || name == "final" || name.starts_with(kEvents);
+  });
+  collect(folder / "checkpoints",
+          [](const std::string& name) { return name == "latest" || name.starts_with("step-"); });
+  return found;
+}
+
+void remove_run_files(const fs::path& folder) {
+  std::error_code failed;
+  for (const auto& path : run_files(folder)) {
+    fs::remove_all(path, failed);
+    if (failed) throw UserError(path.string() + ": cannot remove: " + failed.message());
+  }
+  fs::remove(folder / "checkpoints", failed);  // leaves a folder that still holds something of somebody's
+  fs::remove(folder, failed);
+}
+
+}  // namespace accordion

@@ -1,0 +1,69 @@
+#include "train/bench_step.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "memory/allocator.h"
+#include "memory/device.h"
+#include "model/weights.h"
+#include "schedule/flops.h"
+#include "train/optimizer.h"
+#include "train/step.h"
+
+namespace accordion {
+namespace {
+
+/// Rows of uniformly random ids, by the recipe's seed.
+Batch random_batch(int64_t rows, int64_t length, int64_t vocabulary, int64_t seed) {
+  auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
+  const auto ids = torch::randint(vocabulary, {rows, length + 1}, generator, torch::kLong);
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto* at = ids[row].data_ptr<int64_t>();
+    batch.inputs.insert(batch.inputs.end(), at, at + length);
+    batch.targets.insert(batch.targets.end(), at + 1, at + length + 1);
+    batch.pieces.push_back({length});
+  }
+  return batch;
+}
+
+}  // namespace
+
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
+  auto model = open_model(find_model(recipe.model), training_dtype(recipe.precision), device(), recipe.seed);
+  const auto& config = model.config();
+  if (config.position == PositionKind::learned && length > config.max_positions)
+    throw UserError(format("--length: %lld is more than the model's %lld positions", static_cast<long long>(length),
+                           static_cast<long long>(config.max_positions)));
+  model.make_trainable();
+  Optimizer optimizer(model.weights(), recipe.optimizer);
+  const auto form = step_form(recipe);
+  const auto batch = random_batch(rows, length, config.vocabulary, recipe.seed);
+
+  StepTiming timing{.parameters = config.parameters(),
+                    .length = length,
+                    .rows = rows,
+                    .precision = model.dtype() == torch::kBFloat16 ? "bf16" : "f32"};
+  timing.model_flops = static_cast<double>(rows * length) *
+                       flops_per_token(matmul_sizes(config), kMatmulCausal, static_cast<double>(length));
+  std::vector<double> seconds;
+  for (int64_t step = 0; step <= steps; ++step) {
+    synchronize();
+    const auto start = std::chrono::steady_clock::now();
+    timing.loss = forward_backward(model, batch, form);
+    optimizer.step(recipe.optimizer.lr, optimizer.gradient_norm());
+    synchronize();
+    if (step > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  timing.seconds_min = seconds.front();
+  timing.seconds_median = seconds[seconds.size() / 2];
+  timing.peak_bytes = memory::peak_bytes();
+  return timing;
+}
+
+}  // namespace accordion

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "recipe/recipe.h"
+
+namespace accordion {
+
+struct StepTiming {
+  int64_t parameters = 0, length = 0, rows = 0;
+  std::string precision;
+  double seconds_min = 0, seconds_median = 0;
+  double model_flops = 0;  ///< of a step, as matmul_causal counts
+  int64_t peak_bytes = 0;
+  double loss = 0;
+};
+
+/// Times whole optimizer steps (forward, backward, clip, update) on random tokens: one step unmeasured, then `steps`.
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps);
+
+}  // namespace accordion

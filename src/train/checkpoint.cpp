@@ -1,0 +1,112 @@
+#include "train/checkpoint.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace fs = std::filesystem;
+
+namespace accordion {
+namespace {
+
+const char* const kState = "trainer/state.json";
+
+uint32_t checksum(const fs::path& path) {
+  MappedFile file(path);
+  constexpr size_t kPiece = size_t{1} << 30;  // crc32 takes 32-bit sizes
+  uLong sum = crc32(0, nullptr, 0);
+  for (size_t at = 0; at < file.size(); at += kPiece)
+    sum = crc32(sum, reinterpret_cast<const Bytef*>(file.data() + at),
+                static_cast<uInt>(std::min(kPiece, file.size() - at)));
+  return static_cast<uint32_t>(sum);
+}
+
+nlohmann::json inventory(const fs::path& folder) {
+  auto files = nlohmann::json::object();
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    files[fs::relative(entry.path(), folder).string()] = {{"bytes", entry.file_size()},
+                                                          {"crc32", checksum(entry.path())}};
+  }
+  return files;
+}
+
+/// What is wrong with the checkpoint, or "" where it is whole; its state goes to `state`.
+std::string damage(const fs::path& folder, nlohmann::json& state) {
+  state = nlohmann::json::parse(fs::exists(folder / kState) ? read_file(folder / kState) : "", nullptr, false);
+  if (state.is_discarded() || !state.contains("files")) return std::string(kState) + " is missing or unreadable";
+  for (const auto& [name, entry] : state["files"].items()) {
+    const auto path = folder / name;
+    if (!fs::exists(path)) return name + " is missing";
+    if (fs::file_size(path) != entry["bytes"].get<uintmax_t>()) return name + " has another size than was written";
+    if (checksum(path) != entry["crc32"].get<uint32_t>()) return name + " is not what was written";
+  }
+  return "";
+}
+
+/// Folders step-N of the run, newest first. What an interrupted save left beside them is removed.
+std::vector<std::pair<int64_t, fs::path>> list(const fs::path& folder) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  if (!fs::is_directory(folder)) return found;
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (name.ends_with(".partial")) leftovers.push_back(entry.path());
+    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() > 20)
+      continue;
+    found.emplace_back(std::stoll("0" + name.substr(5)), entry.path());
+  }
+  for (const auto& path : leftovers) fs::remove_all(path);
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+}  // namespace
+
+Checkpoints::Checkpoints(fs::path run, int64_t keep) : folder_(std::move(run) / "checkpoints"), keep_(keep) {}
+
+void Checkpoints::save(int64_t step, nlohmann::json state, const std::function<void(const fs::path&)>& fill) {
+  const auto folder = folder_ / ("step-" + std::to_string(step));
+  write_folder(folder, [&](const fs::path& partial) {
+    fs::create_directory(partial / "trainer");
+    fill(partial);
+    state["files"] = inventory(partial);
+    write_file(partial / kState, state.dump(1) + "\n");
+  });
+  point_latest(folder);
+  const auto all = list(folder_);
+  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) fs::remove_all(all[i].second);
+}
+
+void Checkpoints::point_latest(const fs::path& folder) const {
+  const auto partial = folder_ / "latest.partial";
+  std::error_code ignored;
+  fs::remove(partial, ignored);
+  fs::create_directory_symlink(folder.filename(), partial);
+  const auto latest = folder_ / "latest";
+  if (!fs::is_symlink(latest)) fs::remove_all(latest);  // a copied run folder may hold a copy instead of a link
+  fs::rename(partial, latest);
+}
+
+std::optional<Checkpoints::Found> Checkpoints::newest(const std::function<void(const std::string&)>& warn) {
+  const auto all = list(folder_);
+  for (size_t i = 0; i < all.size(); ++i) {
+    Found found{all[i].second, {}};
+    const auto wrong = damage(found.folder, found.state);
+    if (wrong.empty()) {
+      point_latest(found.folder);
+      for (size_t newer = 0; newer < i; ++newer) fs::remove_all(all[newer].second);
+      return found;
+    }
+    warn(found.folder.string() + " is damaged (" + wrong + ")" +
+         (i + 1 < all.size() ? "; going back to the one before" : ""));
+  }
+  if (!all.empty()) throw UserError(folder_.string() + ": every checkpoint is damaged; start anew with --fresh");
+  return std::nullopt;
+}
+
+}  // namespace accordion

@@ -1,0 +1,72 @@
+#include "train/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "op/adamw.h"
+#include "op/gradient.h"
+
+namespace accordion {
+
+Optimizer::Optimizer(NamedTensors weights, const OptimizerRecipe& recipe) : recipe_(recipe) {
+  torch::NoGradGuard no_grad;
+  for (auto& [name, weight] : weights) {
+    const bool narrow = weight.scalar_type() != torch::kFloat;
+    auto wide = torch::TensorOptions().dtype(torch::kFloat).device(weight.device());
+    slots_.push_back({name, weight, narrow ? weight.detach().to(torch::kFloat) : weight,
+                      torch::zeros(weight.sizes(), wide), torch::zeros(weight.sizes(), wide)});
+  }
+}
+
+double Optimizer::gradient_norm() const {
+  std::vector<torch::Tensor> gradients;
+  for (const auto& slot : slots_) gradients.push_back(slot.weight.grad());
+  return op::global_norm(gradients);
+}
+
+void Optimizer::step(double lr, double norm) {
+  torch::NoGradGuard no_grad;
+  ++updates_;
+  const double scale = recipe_.clip > 0 ? std::min(1.0, recipe_.clip / (norm + 1e-6)) : 1.0;
+  for (auto& slot : slots_) {
+    const double decay = slot.weight.dim() >= 2 ? recipe_.weight_decay : 0.0;
+    op::adamw_step(slot.master, slot.weight, slot.weight.grad(), slot.first, slot.second,
+                   {.lr = lr,
+                    .beta1 = recipe_.betas[0],
+                    .beta2 = recipe_.betas[1],
+                    .epsilon = recipe_.epsilon,
+                    .weight_decay = decay,
+                    .step = updates_,
+                    .gradient_scale = scale});
+  }
+  zero_gradients();
+}
+
+void Optimizer::zero_gradients() {
+  for (auto& slot : slots_) slot.weight.mutable_grad().zero_();
+}
+
+NamedTensors Optimizer::state() const {
+  NamedTensors state;
+  for (const auto& slot : slots_) {
+    if (!slot.master.is_same(slot.weight)) state.emplace_back("master." + slot.name, slot.master);
+    state.emplace_back("first." + slot.name, slot.first);
+    state.emplace_back("second." + slot.name, slot.second);
+  }
+  return state;
+}
+
+void Optimizer::restore(const NamedTensors& state) {
+  torch::NoGradGuard no_grad;
+  auto mine = this->state();
+  if (state.size() != mine.size())
+    throw UserError("optimizer.safetensors: it is the state of another model or precision");
+  for (size_t i = 0; i < mine.size(); ++i) {
+    if (state[i].first != mine[i].first || state[i].second.sizes() != mine[i].second.sizes())
+      throw UserError("optimizer.safetensors: " + state[i].first + " is not of this model or precision");
+    mine[i].second.copy_(state[i].second);
+  }
+}
+
+}  // namespace accordion

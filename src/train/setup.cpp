@@ -1,0 +1,139 @@
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "data/tokenizer.h"
+#include "memory/device.h"
+#include "model/weights.h"
+#include "recipe/print.h"
+#include "recipe/reader.h"
+#include "report/plan.h"
+#include "schedule/resume.h"
+#include "train/trainer.h"
+
+/// How a Trainer comes to stand where its run left off: everything before the first step.
+namespace fs = std::filesystem;
+
+namespace accordion {
+namespace {
+
+Transformer open_trainable(const Recipe& recipe, const std::optional<Checkpoints::Found>& resumed) {
+  const auto location = find_model(resumed ? resumed->folder.string() : recipe.model);
+  auto model = open_model(location, training_dtype(recipe.precision), device(), recipe.seed);
+  model.reach(recipe.length_schedule.max_length.value());
+  model.make_trainable();
+  return model;
+}
+
+std::vector<int64_t> evaluation_lengths(const Recipe& recipe, const LengthSchedule& schedule) {
+  return recipe.evaluation.lengths.empty() ? schedule.constant_lengths() : recipe.evaluation.lengths;
+}
+
+/// A corpus may be somebody else's `.bin` and `.idx`, without a tokenizer beside it.
+bool has_tokenizer(const fs::path& corpus) {
+  return fs::is_directory(corpus) && (fs::exists(corpus / "tokenizer.json") || fs::exists(corpus / "tokenizer.model"));
+}
+
+}  // namespace
+
+Trainer::Trainer(const Recipe& recipe)
+    : recipe_(recipe),
+      checkpoints_(recipe.run, recipe.checkpoint.keep),
+      resumed_(checkpoints_.newest([this](const std::string& text) { notes_.push_back(text); })),
+      schedule_(recipe),
+      learning_rate_(recipe, schedule_),
+      stream_(recipe),
+      model_(open_trainable(recipe, resumed_)),
+      optimizer_(model_.weights(), recipe.optimizer),
+      form_(step_form(recipe)),
+      validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens, form_.pass) {
+  check_model();
+  if (resumed_) resume();
+  if (has_tokenizer(recipe.data.train.front().path))
+    tokenizer_.emplace(Tokenizer::load(recipe.data.train.front().path));
+  log_ = std::make_unique<RunLog>(recipe_.run, TerminalOptions{}, counters_.steps > 0 ? counters_.steps : -1);
+  write_file(fs::path(recipe_.run) / "recipe.yaml", print_recipe(recipe_));
+  for (const auto& text : notes_) log_->warning(text);
+  greet();
+}
+
+/// What the model must be able to do for this corpus and schedule.
+void Trainer::check_model() const {
+  const auto& config = model_.config();
+  if (config.vocabulary < stream_.vocabulary())
+    throw UserError(format(
+        "model %s: its vocabulary of %lld is smaller than the corpus's %lld; choose a model with a larger one, or "
+        "prepare the corpus with the model's tokenizer",
+        recipe_.model.c_str(), static_cast<long long>(config.vocabulary),
+        static_cast<long long>(stream_.vocabulary())));
+  check_positions(recipe_, config);
+}
+
+void Trainer::resume() {
+  const auto& state = resumed_->state;
+  counters_ = state["counters"].get<Counters>();
+  const auto saved =
+      parse_recipe(state["recipe"].get<std::string>(), (resumed_->folder / "trainer/state.json").string()).recipe;
+  for (const auto& change : check_resume(saved, recipe_, counters_)) notes_.push_back("resuming with " + change);
+  check_unchanged(state);
+  flops_ = state["flops"];
+  skipped_in_a_row_ = state["skipped_in_a_row"];
+  evaluated_step_ = state["evaluated_step"];
+  saved_step_ = counters_.steps;
+  stream_.restore(state["cursors"]);
+  optimizer_.set_updates(state["updates"]);
+  optimizer_.restore(read_safetensors(resumed_->folder / "trainer" / "optimizer.safetensors"));
+}
+
+/// What results depend on beside the recipe: the corpora must be the same ones, the machine should be.
+void Trainer::check_unchanged(const nlohmann::json& state) {
+  const auto corpora = stream_.fingerprint();
+  for (const auto& [name, corpus] : state["corpora"].items()) {
+    if (corpora.contains(name) && corpora[name] != corpus)
+      throw UserError("data: the corpus " + (name.empty() ? "of data.train" : name) +
+                      " is not the one that this run began with; bring that one back, or start anew with --fresh");
+  }
+  if (state["threads"] != at::get_num_threads() || state["instruction_set"] != instruction_set())
+    notes_.push_back(
+        format("the run so far used %d threads and %s, now %d and %s: losses may differ in the last digits",
+               state["threads"].get<int>(), state["instruction_set"].get<std::string>().c_str(), at::get_num_threads(),
+               instruction_set().c_str()));
+}
+
+nlohmann::json Trainer::state() const {
+  return {{"version", 1},
+          {"program", ACCORDION_VERSION},
+          {"recipe", print_recipe(recipe_)},
+          {"counters", counters_},
+          {"flops", flops_},
+          {"skipped_in_a_row", skipped_in_a_row_},
+          {"evaluated_step", evaluated_step_},
+          {"cursors", stream_.cursors()},
+          {"corpora", stream_.fingerprint()},
+          {"updates", optimizer_.updates()},
+          {"threads", at::get_num_threads()},
+          {"instruction_set", instruction_set()}};
+}
+
+/// What a person sees before the first step; totals for the time left.
+void Trainer::greet() {
+  const auto plan = make_plan(recipe_, model_.config());
+  if (plan.run) {
+    total_steps_ = plan.run->end.steps;
+    total_flops_ = plan.run->flops.executed;
+  }
+  log_->print(plan_text(plan));
+  log_->note(format("%s on %s, %d threads, %s", model_.dtype() == torch::kBFloat16 ? "bf16" : "f32",
+                    device().str().c_str(), at::get_num_threads(), instruction_set().c_str()));
+  if (resumed_) log_->note(format("resumed after step %lld", static_cast<long long>(counters_.steps)));
+}
+
+/// The model as a Hugging Face directory, with the corpus's tokenizer.
+void Trainer::write_model(const fs::path& folder) const {
+  save_model(model_, folder);
+  if (tokenizer_) tokenizer_->save(folder);
+}
+
+}  // namespace accordion

@@ -1,0 +1,61 @@
+#include "train/step.h"
+
+#include <algorithm>
+
+#include "base/machine.h"
+#include "memory/device.h"
+#include "op/head_loss.h"
+#include "schedule/length.h"
+
+namespace accordion {
+namespace {
+
+int64_t head_chunk(const MiniSequence& form, int64_t vocabulary, int64_t tokens) {
+  switch (form.kind) {
+    case MiniSequence::Kind::off:
+      return 0;
+    case MiniSequence::Kind::automatic:
+      return op::automatic_head_chunk(vocabulary);
+    case MiniSequence::Kind::tokens:
+      return form.amount;
+    case MiniSequence::Kind::count:
+      return (tokens + form.amount - 1) / form.amount;
+  }
+  return 0;
+}
+
+}  // namespace
+
+StepForm step_form(const Recipe& recipe) {
+  return {{recipe.data.document_mask, recipe.data.restart_positions},
+          recipe.batch.microbatch,
+          recipe.memory.mini_sequence.head};
+}
+
+double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form) {
+  const int64_t at_once = form.microbatch.count.value_or(microbatch_rows(batch.length, batch.rows, kPassTokens));
+  double loss = 0;
+  for (int64_t first = 0; first < batch.rows; first += at_once) {
+    const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model.device());
+    const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
+    auto part = op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), batch.rows * batch.length,
+                              head_chunk(form.head, model.config().vocabulary, hidden.size(0)));
+    part.backward();
+    loss += part.item<double>();
+  }
+  return loss;
+}
+
+torch::Dtype training_dtype(Precision precision) {
+  switch (precision) {
+    case Precision::bf16:
+      return torch::kBFloat16;
+    case Precision::f32:
+      return torch::kFloat;
+    case Precision::automatic:
+      break;
+  }
+  return device().is_cuda() || native_bf16() ? torch::kBFloat16 : torch::kFloat;
+}
+
+}  // namespace accordion

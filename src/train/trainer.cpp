@@ -1,0 +1,178 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/machine.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "memory/allocator.h"
+#include "memory/device.h"
+#include "model/weights.h"
+#include "schedule/flops.h"
+
+namespace fs = std::filesystem;
+
+namespace accordion {
+namespace {
+
+constexpr int64_t kMostSkipped = 10;  // steps in a row that may be non-finite
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+/// Whether a period of `every` ended between the two counters.
+bool due(const Amount& every, const Counters& before, const Counters& after) {
+  auto crossed = [](auto period, auto from, auto to) {
+    if (!period) return false;
+    const auto length = static_cast<double>(*period);
+    return std::floor(static_cast<double>(to) / length) > std::floor(static_cast<double>(from) / length);
+  };
+  return crossed(every.steps, before.steps, after.steps) || crossed(every.tokens, before.tokens, after.tokens) ||
+         crossed(every.seconds, before.seconds, after.seconds) || crossed(every.epochs, before.epochs, after.epochs);
+}
+
+}  // namespace
+
+int Trainer::run() {
+  catch_stop_signals();
+  while (!schedule_.finished(counters_) && stop_signal() == 0) {
+    const auto before = counters_;
+    step();
+    if (due(recipe_.evaluation.every, before, counters_)) evaluate();
+    if (due(recipe_.checkpoint.every, before, counters_)) save();
+  }
+  if (stop_signal() != 0) {
+    save();
+    log_->note(format("stopped by a signal after step %lld; the same command goes on from there",
+                      static_cast<long long>(counters_.steps)));
+    return 128 + stop_signal();
+  }
+  evaluate();
+  save();
+  finish();
+  return 0;
+}
+
+/// One optimizer step: rows from the stream, forward and backward by microbatches, clip, update.
+void Trainer::step() {
+  const auto plan = schedule_.at(counters_);
+  note_length_change(plan);
+  const double start = now();
+  const auto batch = stream_.next(plan, following(plan));
+  const double loss = forward_backward(model_, batch, form_);
+  const double norm = optimizer_.gradient_norm();
+  const double lr = learning_rate_.at(counters_, plan);
+  const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  if (finite) {
+    optimizer_.step(lr, norm);
+  } else {
+    optimizer_.zero_gradients();
+  }
+  synchronize();
+  const double seconds = now() - start;
+
+  const double epochs = static_cast<double>(batch.read) / static_cast<double>(stream_.tokens());
+  counters_ = advance(counters_, plan, learning_rate_.warmup_steps(), seconds, epochs);
+  flops_ += executed_flops(batch);
+  skipped_in_a_row_ = finite ? 0 : skipped_in_a_row_ + 1;
+  record(batch, loss, norm, lr, seconds);
+}
+
+/// What the next step will be, so that its rows can be read ahead; wrong only where seconds decide.
+std::optional<StepPlan> Trainer::following(const StepPlan& plan) const {
+  const auto then = advance(counters_, plan, learning_rate_.warmup_steps());
+  if (schedule_.finished(then)) return std::nullopt;
+  return schedule_.at(then);
+}
+
+double Trainer::executed_flops(const Batch& batch) const {
+  const double s = form_.pass.document_mask ? effective_length(batch.pieces) : static_cast<double>(batch.length);
+  return static_cast<double>(batch.rows * batch.length) * executed_per_token(matmul_sizes(model_.config()), s);
+}
+
+void Trainer::note_length_change(const StepPlan& plan) {
+  if (counters_.length == plan.length || counters_.length == 0) return;
+  memory::release_kept();  // sizes of the old length would otherwise stay beside those of the new one
+  log_->length({.step = counters_.steps + 1,
+                .tokens = counters_.tokens,
+                .from = counters_.length,
+                .to = plan.length,
+                .rows = plan.rows});
+}
+
+/// Logs the step that was made; ends the run where too many in a row were not finite.
+void Trainer::record(const Batch& batch, double loss, double norm, double lr, double seconds) {
+  const auto step = static_cast<long long>(counters_.steps);
+  const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  std::optional<double> left;
+  if (total_flops_ > 0) left = std::max(0.0, total_flops_ - flops_) * counters_.seconds / flops_;
+  log_->step({.step = counters_.steps,
+              .total_steps = total_steps_,
+              .tokens = counters_.tokens,
+              .length = batch.length,
+              .rows = batch.rows,
+              .loss = loss,
+              .lr = lr,
+              .grad_norm = norm,
+              .seconds = counters_.seconds,
+              .step_seconds = seconds,
+              .tokens_per_second = static_cast<double>(batch.rows * batch.length) / seconds,
+              .flops = flops_,
+              .peak_bytes = memory::peak_bytes(),
+              .rss_bytes = peak_resident_bytes(),
+              .read = counters_.read,
+              .discarded = counters_.read - counters_.tokens,
+              .epoch = batch.epoch,
+              .skipped = !finite,
+              .seconds_left = left});
+  if (batch.new_epoch)
+    log_->note(format("epoch %lld of the training corpus began", static_cast<long long>(batch.epoch + 1)));
+  if (finite) return;
+  log_->warning(
+      format("step %lld: the %s is not finite; the step is skipped", step, std::isfinite(loss) ? "gradient" : "loss"));
+  if (skipped_in_a_row_ < kMostSkipped) return;
+  throw UserError(
+      format("the loss or gradient was not finite in %lld steps in a row, the last of them step %lld; the last good "
+             "checkpoint is kept: lower optimizer.lr, or lengthen lr_schedule.warmup, and start anew with --fresh",
+             static_cast<long long>(skipped_in_a_row_), step));
+}
+
+void Trainer::evaluate() {
+  if (evaluated_step_ == counters_.steps) return;
+  for (int64_t length : validation_.lengths()) {
+    log_->activity(format("evaluating at %lld", static_cast<long long>(length)));
+    const double start = now();
+    const auto result = validation_.evaluate(model_, length);
+    log_->evaluation({.step = counters_.steps,
+                      .tokens = counters_.tokens,
+                      .length = length,
+                      .loss = result.loss,
+                      .eval_tokens = result.tokens,
+                      .eval_seconds = now() - start,
+                      .seconds = counters_.seconds,
+                      .flops = flops_});
+  }
+  evaluated_step_ = counters_.steps;
+}
+
+void Trainer::save() {
+  if (saved_step_ == counters_.steps) return;
+  log_->activity("saving");
+  log_->sync();  // what the log says up to this step must be on the disk before the checkpoint is
+  checkpoints_.save(counters_.steps, state(), [&](const fs::path& folder) {
+    write_model(folder);
+    write_safetensors(folder / "trainer" / "optimizer.safetensors", optimizer_.state());
+  });
+  saved_step_ = counters_.steps;
+}
+
+void Trainer::finish() {
+  const auto folder = fs::path(recipe_.run) / "final";
+  write_folder(folder, [&](const fs::path& partial) { write_model(partial); });
+  log_->note(format("done: %lld steps, %s tokens, %s of training; the model is in %s",
+                    static_cast<long long>(counters_.steps), format_thousands(counters_.tokens).c_str(),
+                    format_duration(counters_.seconds).c_str(), folder.c_str()));
+}
+
+}  // namespace accordion

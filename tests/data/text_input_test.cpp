@@ -1,0 +1,199 @@
+#include "data/text_input.h"
+
+#include <gmock/gmock.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <random>
+
+#include "base/error.h"
+#include "data/corpora.h"
+
+namespace fs = std::filesystem;
+
+namespace accordion {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string gzipped(const TemporaryFolder& folder, const std::string& content) {
+  gzFile file = gzopen((folder / "packed").c_str(), "wb");
+  gzwrite(file, content.data(), static_cast<unsigned>(content.size()));
+  gzclose(file);
+  return read_file(folder / "packed");
+}
+
+std::string zstandard(const std::string& content) {
+  std::string packed(ZSTD_compressBound(content.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), content.data(), content.size(), 3));
+  return packed;
+}
+
+std::vector<TextPart> parts_of(TextReader reader) {
+  std::vector<TextPart> parts;
+  while (auto part = reader.next()) parts.push_back(*part);
+  EXPECT_FALSE(reader.next());
+  return parts;
+}
+
+class FindTexts : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"b.txt", "a.txt", "sub/c.jsonl.gz", "sub/d.md", "e.png", ".hidden.txt", "sub/f.c"}) {
+      fs::create_directories((folder / name).parent_path());
+      write_file(folder / name, name);
+    }
+  }
+  std::vector<std::string> names(const std::vector<std::string>& inputs, const std::string& glob = "") {
+    std::vector<std::string> found;
+    for (const auto& file : find_texts(inputs, glob)) found.push_back(fs::relative(file, folder / "").string());
+    return found;
+  }
+  TemporaryFolder folder;
+};
+
+TEST_F(FindTexts, OfFoldersSortedByPath) {
+  EXPECT_THAT(names({folder / ""}), ElementsAre("a.txt", "b.txt", "sub/c.jsonl.gz", "sub/d.md"));
+  EXPECT_THAT(names({folder / ""}, "*.c"), ElementsAre("sub/f.c"));
+  EXPECT_THAT(names({folder / ""}, "sub/*"), ElementsAre("sub/c.jsonl.gz", "sub/d.md", "sub/f.c"));
+}
+
+TEST_F(FindTexts, OfFilesAndPatternsEachOnce) {
+  EXPECT_THAT(names({folder / "b.txt", folder / "a.txt", folder / "b.txt"}), ElementsAre("a.txt", "b.txt"));
+  EXPECT_THAT(names({folder / "*.txt", folder / "a.txt"}), ElementsAre("a.txt", "b.txt"));
+  fs::create_symlink(folder / "a.txt", folder / "sub/link.txt");
+  EXPECT_THAT(names({folder / ""}), ElementsAre("a.txt", "b.txt", "sub/c.jsonl.gz", "sub/d.md"));
+}
+
+TEST_F(FindTexts, RefusesWhatIsNotThere) {
+  EXPECT_THROW(names({folder / "none.txt"}), UserError);
+  EXPECT_THROW(names({folder / "*.none"}), UserError);
+  EXPECT_THROW(names({folder / ""}, "*.none"), UserError);
+  EXPECT_THROW(names({folder / "a.txt"}, "*.txt"), UserError);
+  for (const char* name : {"x.parquet", "x.json"}) {
+    write_file(folder / name, "");
+    EXPECT_THROW(names({folder / name}), UserError);
+  }
+}
+
+TEST(TextReader, GivesFilesWholeAndLinesOneByOne) {
+  TemporaryFolder folder;
+  write_file(folder / "a.txt", "one\ntwo\n");
+  write_file(folder / "b.jsonl", "first\n\nthird");
+  write_file(folder / "c.txt", "");
+  write_file(folder / "d.jsonl", "");
+  write_file(folder / "e.txt", "x");
+  const auto parts = parts_of(TextReader(find_texts({folder / ""}, ""), true, false));
+  ASSERT_EQ(parts.size(), 6u);
+  const auto expect = [&](size_t i, const std::string& text, size_t file, int64_t line) {
+    EXPECT_EQ(parts[i].text, text);
+    EXPECT_EQ(parts[i].file, file);
+    EXPECT_EQ(parts[i].line, line);
+    EXPECT_TRUE(parts[i].last);
+  };
+  expect(0, "one\ntwo\n", 0, 0);
+  expect(1, "first", 1, 1);
+  expect(2, "", 1, 2);
+  expect(3, "third", 1, 3);
+  expect(4, "", 2, 0);
+  expect(5, "x", 4, 0);
+}
+
+TEST(TextReader, Decompresses) {
+  TemporaryFolder folder;
+  std::string content;
+  std::mt19937 random(1);
+  while (content.size() < 900000) content += std::to_string(random()) + "\n";
+  write_file(folder / "a.jsonl", content);
+  write_file(folder / "b.jsonl.gz", gzipped(folder, content));
+  write_file(folder / "c.jsonl.zst", zstandard(content.substr(0, 500000)) + zstandard(content.substr(500000)));
+  std::vector<std::string> texts[3];
+  for (const auto& part : parts_of(TextReader(find_texts({folder / "*.jsonl*"}, ""), true, false)))
+    texts[part.file].push_back(part.text);
+  EXPECT_GT(texts[0].size(), 80000u);
+  EXPECT_EQ(texts[0], texts[1]);
+  EXPECT_EQ(texts[0], texts[2]);
+  for (const char* name : {"b.jsonl.gz", "c.jsonl.zst"}) {  // cut off
+    const auto whole = read_file(folder / name);
+    write_file(folder / name, whole.substr(0, whole.size() - 100));
+    EXPECT_THROW(parts_of(TextReader({folder / name}, true, false)), UserError) << name;
+  }
+}
+
+TEST(TextReader, CutsLargeTextsBetweenWords) {
+  TemporaryFolder folder;
+  std::string content;
+  std::mt19937 random(2);
+  while (content.size() < 1500000) content += random() % 3 ? "word  " : random() % 2 ? "two words" : "\n\n12 ";
+  write_file(folder / "a.txt", content);
+  for (const bool drops : {false, true}) {
+    std::string joined;
+    const auto parts = parts_of(TextReader({folder / "a.txt"}, true, drops));
+    EXPECT_GT(parts.size(), 4u);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      EXPECT_EQ(parts[i].last, i + 1 == parts.size());
+      EXPECT_LT(parts[i].text.size(), size_t{300} << 10);
+      joined += (drops && i > 0 ? " " : "") + parts[i].text;
+    }
+    EXPECT_EQ(joined, content);
+  }
+  EXPECT_EQ(parts_of(TextReader({folder / "a.txt"}, false, false)).size(), 1u);
+}
+
+TEST(TextReader, BoundsTextsWithoutSpaces) {
+  TemporaryFolder folder;
+  std::string content;
+  while (content.size() < size_t{20} << 20) content += "\u4f60\u597d";
+  write_file(folder / "a.txt", content);
+  std::string joined;
+  for (const auto& part : parts_of(TextReader({folder / "a.txt"}, true, false))) {
+    EXPECT_LE(part.text.size(), size_t{9} << 20);
+    EXPECT_EQ(part.text.size() % 6 % 3, 0u);  // whole characters
+    joined += part.text;
+  }
+  EXPECT_EQ(joined, content);
+}
+
+TEST(TextReader, KnowsUtf16) {
+  TemporaryFolder folder;
+  write_file(folder / "a.txt", std::string("\xFF\xFEh\0i\0", 6));
+  EXPECT_THROW(parts_of(TextReader({folder / "a.txt"}, true, false)), UserError);
+}
+
+TEST(TextOfLine, TakesTheField) {
+  int64_t damaged = 0;
+  EXPECT_EQ(text_of_line(R"({"id": 1, "text": "a\n\u00e9\ud83d\ude00", "text2": []})", "text", "f:1", damaged),
+            "a\n\u00e9\U0001F600");
+  EXPECT_EQ(text_of_line(R"({"body": "x"})", "body", "f:1", damaged), "x");
+  EXPECT_EQ(damaged, 0);
+}
+
+TEST(TextOfLine, RepairsDamage) {
+  int64_t damaged = 0;
+  const std::string r = "\xEF\xBF\xBD";
+  EXPECT_EQ(text_of_line("{\"text\": \"caf\xE9\"}", "text", "f:1", damaged), "caf" + r);
+  EXPECT_EQ(damaged, 1);
+  EXPECT_EQ(text_of_line(R"({"text": "\ud800x \udc00 \ud83d\ude00 \\ud800 \uD83D"})", "text", "f:1", damaged),
+            r + "x " + r + " \U0001F600 \\ud800 " + r);
+  EXPECT_EQ(damaged, 4);
+}
+
+TEST(TextOfLine, SaysWhereItIsWrong) {
+  const auto message = [](const std::string& line) {
+    int64_t damaged = 0;
+    try {
+      text_of_line(line, "text", "f.jsonl:7", damaged);
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(message("{\"text\": "), HasSubstr("f.jsonl:7: not valid JSON"));
+  EXPECT_THAT(message("[1]"), HasSubstr("f.jsonl:7: not a JSON object"));
+  EXPECT_THAT(message(R"({"txt": "x"})"), HasSubstr("did you mean 'txt'"));
+  EXPECT_THAT(message(R"({"text": 3})"), HasSubstr("not a string"));
+}
+
+}  // namespace
+}  // namespace accordion

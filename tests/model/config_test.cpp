@@ -1,0 +1,193 @@
+#include "model/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.h"
+
+namespace accordion {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+const std::filesystem::path kModels = std::filesystem::path(ACCORDION_SOURCE_DIR) / "models";
+
+ModelConfig preset(const std::string& name) { return load_model_config({kModels / (name + ".json"), {}, kModels}); }
+
+std::string message_of(const json& document) {
+  try {
+    parse_model_config(document, "config.json");
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+json changed(const std::string& name, const json& changes) {
+  auto document = preset(name).original;
+  for (const auto& [key, value] : changes.items()) {
+    document[key] = value;
+  }
+  return document;
+}
+
+TEST(Config, ParameterCountsArePublishedOnes) {
+  EXPECT_EQ(preset("pythia-14m").parameters(), 14'067'712);
+  EXPECT_EQ(preset("pythia-70m").parameters(), 70'426'624);
+  EXPECT_EQ(preset("pythia-160m").parameters(), 162'322'944);
+  EXPECT_EQ(preset("pythia-410m").parameters(), 405'334'016);
+  EXPECT_EQ(preset("gpt2-124m").parameters(), 124'439'808);
+  EXPECT_EQ(preset("llama-2-7b").parameters(), 6'738'415'616);
+  EXPECT_EQ(preset("llama-3-8b").parameters(), 8'030'261'248);
+}
+
+TEST(Config, PositionsMakeTheOnlyDifferenceBetweenTheGpt3Presets) {
+  const auto learned = preset("gpt3-125m-learned"), none = preset("gpt3-125m-none"),
+             rotary = preset("gpt3-125m-rotary");
+  EXPECT_EQ(learned.position, PositionKind::learned);
+  EXPECT_EQ(none.position, PositionKind::none);
+  EXPECT_EQ(rotary.position, PositionKind::rotary);
+  EXPECT_EQ(learned.parameters(), none.parameters() + 2048 * 768);
+  EXPECT_EQ(rotary.parameters(), none.parameters());
+  EXPECT_EQ(rotary.layer_matmul_parameters(), 12 * 12 * 768 * 768);
+  EXPECT_FALSE(rotary.parallel_residual);
+  EXPECT_EQ(preset("gpt3-111m-alibi").position, PositionKind::alibi);
+  EXPECT_EQ(preset("gpt3-111m-alibi").max_positions, 8192);
+}
+
+TEST(Config, EveryPresetComesBackTheSame) {
+  int presets = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kModels)) {
+    const auto first = preset(entry.path().stem().string());
+    const auto written = model_config_json(first);
+    const auto second = parse_model_config(written, "written");
+    EXPECT_EQ(model_config_json(second), written) << entry.path();
+    EXPECT_EQ(second.parameters(), first.parameters()) << entry.path();
+    EXPECT_EQ(second.position, first.position) << entry.path();
+    EXPECT_EQ(second.mlp, first.mlp) << entry.path();
+    EXPECT_EQ(second.tied_head, first.tied_head) << entry.path();
+    ++presets;
+  }
+  EXPECT_GE(presets, 12);
+}
+
+TEST(Config, RotarySettingsInBothSpellings) {
+  auto older = changed("pythia-70m", {{"rotary_pct", 0.5}, {"rotary_emb_base", 20000}});
+  auto newer = older;
+  newer.erase("rotary_pct");
+  newer.erase("rotary_emb_base");
+  newer["rope_parameters"] = {{"rope_theta", 20000.0}, {"partial_rotary_factor", 0.5}, {"rope_type", "default"}};
+  for (const auto& document : {older, newer}) {
+    const auto config = parse_model_config(document, "config.json");
+    EXPECT_EQ(config.rotary_base, 20000);
+    EXPECT_EQ(config.rotary_fraction, 0.5);
+    const auto written = model_config_json(config);
+    EXPECT_EQ(written["rotary_pct"], 0.5);
+    EXPECT_FALSE(written.contains("rope_parameters"));
+  }
+  newer["rotary_pct"] = 0.25;
+  EXPECT_THAT(message_of(newer), HasSubstr("rotary_pct is set twice"));
+}
+
+TEST(Config, Llama3ScalingInBothSpellings) {
+  json scaling{{"rope_type", "llama3"},
+               {"factor", 8.0},
+               {"low_freq_factor", 1.0},
+               {"high_freq_factor", 4.0},
+               {"original_max_position_embeddings", 8192}};
+  const auto older = parse_model_config(changed("llama-3-8b", {{"rope_scaling", scaling}}), "config.json");
+  EXPECT_EQ(older.rotary_scaling.kind, ModelConfig::RotaryScaling::Kind::llama3);
+  EXPECT_EQ(older.rotary_scaling.factor, 8);
+  EXPECT_EQ(model_config_json(older)["rope_scaling"], scaling);
+  scaling["rope_theta"] = 500000.0;
+  const auto newer = parse_model_config(changed("llama-3-8b", {{"rope_parameters", scaling}}), "config.json");
+  EXPECT_EQ(model_config_json(newer), model_config_json(older));
+}
+
+TEST(Config, WhatIsNotSupportedIsNamed) {
+  EXPECT_THAT(message_of(changed("gpt2-124m", {{"scale_attn_by_inverse_layer_idx", true}})),
+              HasSubstr("scale_attn_by_inverse_layer_idx true is not supported"));
+  EXPECT_THAT(message_of(changed("gpt2-124m", {{"activation_function", "relu"}})),
+              HasSubstr("activation_function 'relu'"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"rope_scaling", {{"type", "yarn"}, {"factor", 2}}}})),
+              HasSubstr("'yarn'"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"attn_logit_softcapping", 50.0}})),
+              HasSubstr("attn_logit_softcapping 50.0"));
+  EXPECT_THAT(message_of(changed("gpt3-111m-alibi", {{"attn_config", {{"clip_qkv", 8}}}})),
+              HasSubstr("attn_config.clip_qkv 8"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"model_type", "lama"}})), HasSubstr("did you mean 'llama'"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"hidden_size", nullptr}})), HasSubstr("hidden_size is missing"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"num_key_value_heads", 5}})), HasSubstr("not a multiple"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"accordion", {{"position", "none"}}}})),
+              HasSubstr("'none' cannot be had"));
+  EXPECT_THAT(message_of(changed("gpt2-124m", {{"accordion", {{"positon", "none"}}}})),
+              HasSubstr("accordion.positon is unknown"));
+}
+
+TEST(Config, KeysThatWeDoNotReadComeBack) {
+  const auto config =
+      parse_model_config(changed("llama-2-7b", {{"my_note", "kept"}, {"eos_token_id", {2, 7}}}), "config.json");
+  EXPECT_EQ(config.eos, 2);
+  const auto written = model_config_json(config);
+  EXPECT_EQ(written["my_note"], "kept");
+  EXPECT_EQ(written["eos_token_id"], json({2, 7}));
+}
+
+class FindModel : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("find_model_" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void make(const std::filesystem::path& place) {
+    std::filesystem::create_directories(folder_ / place);
+    std::ofstream(folder_ / place / "config.json") << preset("demo").original;
+    std::ofstream(folder_ / place / "model.safetensors") << "";
+  }
+  std::filesystem::path folder_;
+};
+
+TEST_F(FindModel, InEveryPlace) {
+  EXPECT_TRUE(find_model("pythia-70m").weights.empty());
+  EXPECT_EQ(find_model("pythia-70m.json").config_file.filename(), "pythia-70m.json");
+  EXPECT_EQ(find_model("models/pythia-70m.json").config_file.filename(), "pythia-70m.json");
+  make("directory");
+  EXPECT_EQ(find_model(folder_ / "directory").weights, folder_ / "directory");
+  EXPECT_TRUE(find_model(folder_ / "directory" / "config.json").weights.empty());
+  make("run/checkpoints/step-9");
+  make("run/checkpoints/step-10");
+  EXPECT_EQ(find_model(folder_ / "run").weights.filename(), "step-10");
+  std::ofstream(folder_ / "run/checkpoints/latest") << "step-9\n";
+  EXPECT_EQ(find_model(folder_ / "run").weights.filename(), "step-9");
+  std::filesystem::remove(folder_ / "run/checkpoints/latest");
+  std::filesystem::create_symlink("step-9", folder_ / "run/checkpoints/latest");
+  EXPECT_EQ(find_model(folder_ / "run").weights.filename(), "latest");
+  make("finished/final");
+  EXPECT_EQ(find_model(folder_ / "finished").weights.filename(), "final");
+}
+
+TEST_F(FindModel, SaysWhatIsWrong) {
+  const auto message = [](const std::string& model) -> std::string {
+    try {
+      find_model(model);
+    } catch (const UserError& error) {
+      return error.what();
+    }
+    return "found";
+  };
+  EXPECT_THAT(message("pythia-70"), HasSubstr("did you mean 'pythia-70m'"));
+  EXPECT_THAT(message(folder_), HasSubstr("neither a Hugging Face model"));
+  make("directory");
+  std::filesystem::remove(folder_ / "directory/model.safetensors");
+  EXPECT_THAT(message(folder_ / "directory"), HasSubstr("no model.safetensors"));
+  std::ofstream(folder_ / "directory/pytorch_model.bin") << "";
+  EXPECT_THAT(message(folder_ / "directory"), HasSubstr("pickle"));
+}
+
+}  // namespace
+}  // namespace accordion

@@ -1,0 +1,48 @@
+#include "op/rotary.h"
+
+#include "op/gradients.h"
+
+namespace accordion::op {
+
+using test::random_tensor;
+using torch::Tensor;
+
+Tensor angles(at::IntArrayRef sizes) { return random_tensor(sizes, 9) * 2; }
+
+TEST(Rotary, ByFiniteDifferences) {
+  const Tensor shared = angles({3, 2}), each = angles({2, 3, 2});
+  for (const Tensor& a : {shared, each}) {
+    test::ExpectGradients([&](const auto& in) { return rotate(in[0], a.cos(), a.sin()); },
+                          {random_tensor({2, 3, 2, 5}, 1)});
+  }
+}
+
+/// Hugging Face's rotate_half in f64.
+Tensor reference(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  const int64_t R = 2 * cos.size(-1);
+  const Tensor turned = x.slice(-1, 0, R), rest = x.slice(-1, R);
+  const Tensor half = torch::cat({-turned.slice(-1, R / 2), turned.slice(-1, 0, R / 2)}, -1);
+  const Tensor c = torch::cat({cos, cos}, -1).unsqueeze(-2), s = torch::cat({sin, sin}, -1).unsqueeze(-2);
+  return torch::cat({turned * c + half * s, rest}, -1);
+}
+
+TEST(Rotary, EqualsRotateHalf) {
+  for (const auto type : {torch::kFloat, torch::kBFloat16, torch::kDouble}) {
+    for (const auto& [width, rotated] :
+         std::vector<std::pair<int64_t, int64_t>>{{64, 16}, {64, 64}, {37, 34}, {2, 2}}) {
+      const Tensor a = angles({2, 9, rotated / 2});
+      const Tensor cos = a.cos().to(torch::kFloat), sin = a.sin().to(torch::kFloat);
+      const Tensor joint = random_tensor({2, 9, 3, 3 * width}, 1, type);  // a slice of a joint projection
+      const Tensor x = joint.slice(-1, width, 2 * width).detach().requires_grad_(true);
+      const Tensor y = rotate(x, cos, sin);
+      const Tensor expected = reference(x.detach().to(torch::kDouble), cos.to(torch::kDouble), sin.to(torch::kDouble));
+      EXPECT_LE(test::relative_error(y, expected.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
+      const Tensor dy = random_tensor(y.sizes(), 3, type);
+      y.backward(dy);
+      const Tensor back = reference(dy.to(torch::kDouble), cos.to(torch::kDouble), -sin.to(torch::kDouble));
+      EXPECT_LE(test::relative_error(x.grad(), back.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
+    }
+  }
+}
+
+}  // namespace accordion::op
