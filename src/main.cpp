@@ -40,21 +40,17 @@ int run(int argc, char** argv) {
   CLI::App app("Accordion trains long-context language models for a fraction of the usual cost.");
   app.require_subcommand(1);
   app.fallthrough();
-  int threads = usable_cores();
-  app.add_option("--threads", threads, "threads to compute with")->check(CLI::Range(1, 4096))->capture_default_str();
-  std::string device = "cpu";
-  app.add_option("--device", device, "cpu | cuda | cuda:INDEX")->capture_default_str();
+  // Options' functions run once the whole line is parsed, and before the command's own callback.
+  app.add_option_function<int>(
+         "--threads", [](int threads) { at::set_num_threads(threads); }, "threads to compute with")
+      ->check(CLI::Range(1, 4096))
+      ->default_str(std::to_string(usable_cores()));
+  app.add_option_function<std::string>("--device", use_device, "cpu | cuda | cuda:INDEX")->default_str("cpu");
   app.set_version_flag("--version", version);
   app.footer("key=value overrides any key of a recipe. docs/recipes.md lists the keys.");
-  // Before a command's callback runs, and after the whole line is parsed.
   for (auto* add : kCommands) add(app, exit_code);
-  for (auto* sub : app.get_subcommands(nullptr)) {
+  for (auto* sub : app.get_subcommands(nullptr))
     sub->footer("--threads N and --device cpu|cuda[:i] go with every command.");
-    sub->parse_complete_callback([&] {
-      at::set_num_threads(threads);
-      use_device(device);
-    });
-  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "op/head_loss.h"
+#include "schedule/chunk.h"
 
 namespace accordion {
 namespace {
@@ -50,7 +51,7 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
     const auto rows = take_rows(batch, 0, batch.rows, form_, model.device());
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
-                         op::automatic_head_chunk(model.config().vocabulary))
+                         automatic_head_chunk(model.config().vocabulary))
                .item<double>();
     result.tokens += batch.rows * length;
   }

@@ -1,11 +1,11 @@
 #include "op/head_loss.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "op/cpu/tensors.h"
 #include "op/gradient.h"
 #include "op/product.h"
+#include "schedule/chunk.h"
 
 namespace accordion::op {
 
@@ -97,13 +97,6 @@ Tensor head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targe
   }
   const Tensor all = head_log_probabilities(hidden, weight, targets);
   return (-all.sum(torch::kDouble) / double(denominator)).to(all.scalar_type());
-}
-
-int64_t automatic_head_chunk(int64_t vocabulary) {
-  // Measured on 2 Zen 5 cores with V = 50304: chunks of 256 to 4,096 rows differ by less than 5 %, so memory decides. A
-  // power of two, so that most batches fall into equal chunks and products come in one shape.
-  constexpr int64_t kLogits = int64_t{1} << 26;
-  return std::clamp<int64_t>(int64_t(std::bit_floor(uint64_t(kLogits / vocabulary))), 256, 4096);
 }
 
 Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets) {

@@ -17,9 +17,6 @@ inline constexpr int64_t kIgnore = -100;  ///< a target that does not count
 torch::Tensor head_loss(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
                         int64_t denominator, int64_t chunk);
 
-/// The chunk `auto` stands for: a power of two from 256 to 4,096 rows whose logits number at most 2^26.
-int64_t automatic_head_chunk(int64_t vocabulary);
-
 /// log p(target) of each row without the (N,V) log-probabilities: hidden (N,D), weight (V,D), targets (N) -> (N) f32; 0
 /// where the target is kIgnore. No gradient.
 torch::Tensor head_log_probabilities(const torch::Tensor& hidden, const torch::Tensor& weight,

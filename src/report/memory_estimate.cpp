@@ -1,46 +1,43 @@
 #include "report/memory_estimate.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "schedule/chunk.h"
 
 namespace accordion {
 namespace {
 
-/// Bytes a token leaves behind for the backward pass of all layers: inputs and outputs of both norms (D each), rotated
-/// q, k and v, attention's output and its f32 log-sum-exp, and what the MLP multiplies.
+/// Bytes a token leaves behind for the backward pass of all layers: inputs and outputs of both norms (D each; parallel
+/// residuals share one input), rotated q, k and v, attention's output and its f32 log-sum-exp, what the MLP multiplies
+/// (F each); then the input and output of the last norm. Norms' statistics are f32.
 double kept_per_token(const ModelConfig& model, double element) {
   const auto width = static_cast<double>(model.width), inner = static_cast<double>(model.inner);
   const auto heads = static_cast<double>(model.heads * model.head_width),
              kv_heads = static_cast<double>(model.kv_heads * model.head_width);
+  const double residual = (model.parallel_residual ? 3 : 4) * width;
   const double mlp = (model.mlp == MlpKind::swiglu ? 3 : 2) * inner;
   const double statistics = 4 * static_cast<double>(model.heads) + 16;
-  return static_cast<double>(model.layers) * (element * (4 * width + 2 * heads + 2 * kv_heads + mlp) + statistics);
+  return static_cast<double>(model.layers) * (element * (residual + 2 * heads + 2 * kv_heads + mlp) + statistics) +
+         element * 2 * width;
 }
 
-/// The gradients alive within one layer's backward pass.
+/// The most that the backward pass of a layer holds beside what was kept: at its MLP's activation, where the gradients
+/// of its inputs (two for SwiGLU) are there and those of the residual stream wait.
 double temporary_per_token(const ModelConfig& model, double element) {
-  return element * (4 * static_cast<double>(model.width) + 3 * static_cast<double>(model.inner));
+  const double inner = (model.mlp == MlpKind::swiglu ? 2 : 1) * static_cast<double>(model.inner);
+  return element * (2 * static_cast<double>(model.width) + inner);
 }
 
-/// The head and its loss: all logits with their log-softmax, or one chunk of f32 logits and the hidden states'
-/// gradient.
-double head_bytes(const ModelConfig& model, double element, double tokens, const MiniSequence& head) {
-  const auto vocabulary = static_cast<double>(model.vocabulary);
-  double chunk = 0;
-  switch (head.kind) {
-    case MiniSequence::Kind::off:
-      return tokens * vocabulary * (element + 8);
-    case MiniSequence::Kind::automatic:
-      chunk = std::max(256.0, std::floor(kHeadLogits / vocabulary / 64) * 64);
-      break;
-    case MiniSequence::Kind::tokens:
-      chunk = static_cast<double>(head.amount);
-      break;
-    case MiniSequence::Kind::count:
-      chunk = std::ceil(tokens / static_cast<double>(head.amount));
-      break;
-  }
-  return std::fmin(chunk, tokens) * vocabulary * (element + 4) + tokens * static_cast<double>(model.width) * element;
+/// The head and its loss. By chunks: a chunk's logits, which become their gradients in place, the gradient of its
+/// hidden states and that of all, the f32 sum of the weight's gradient, and where the weight is narrower a product of
+/// its type. All at once: f32 log-probabilities, their gradient and that of the logits.
+double head_bytes(const ModelConfig& model, double element, int64_t tokens, const MiniSequence& head) {
+  const auto vocabulary = static_cast<double>(model.vocabulary), width = static_cast<double>(model.width);
+  const auto count = static_cast<double>(tokens);
+  const auto chunk = static_cast<double>(std::min(head_chunk(head, model.vocabulary, tokens), tokens));
+  if (chunk == 0) return count * vocabulary * 12;
+  return chunk * (vocabulary + width) * element + count * width * element +
+         vocabulary * width * (4 + (element < 4 ? element : 0));
 }
 
 }  // namespace
@@ -51,8 +48,9 @@ MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t toke
   return {.weights = element * parameters,
           .gradients = 4 * parameters,
           .optimizer = (bf16 ? 12 : 8) * parameters,
-          .activations = count * (kept_per_token(model, element) + temporary_per_token(model, element)) +
-                         head_bytes(model, element, count, head)};
+          .activations =
+              count * kept_per_token(model, element) +
+              std::max(head_bytes(model, element, tokens, head), count * temporary_per_token(model, element))};
 }
 
 int64_t longest_row(const ModelConfig& model, bool bf16, const MiniSequence& head, double bytes) {

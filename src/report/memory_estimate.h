@@ -7,17 +7,14 @@
 
 namespace accordion {
 
-/// Bytes that training holds, by formula; a few per cent off what is measured, allocator and libraries left out.
+/// Bytes of tensors that training holds at its peak, by formula. Libraries and their workspaces are left out.
 struct MemoryEstimate {
   double weights = 0;      ///< in the precision of computation
   double gradients = 0;    ///< main gradients, f32
   double optimizer = 0;    ///< two f32 moments, and f32 master weights where the weights are bf16
-  double activations = 0;  ///< of one pass: what the backward needs, the head's chunk, one layer's temporaries
+  double activations = 0;  ///< of one pass: what the backward needs, and the larger of the head's and a layer's own
   double peak() const { return weights + gradients + optimizer + activations; }
 };
-
-/// Logits of one chunk of the head where `memory.mini_sequence.head` is auto (op/head_loss.h).
-inline constexpr double kHeadLogits = 1 << 25;
 
 /// What a forward and backward pass over `tokens` tokens holds.
 MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t tokens, const MiniSequence& head);

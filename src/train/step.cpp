@@ -5,26 +5,10 @@
 #include "base/machine.h"
 #include "memory/device.h"
 #include "op/head_loss.h"
+#include "schedule/chunk.h"
 #include "schedule/length.h"
 
 namespace accordion {
-namespace {
-
-int64_t head_chunk(const MiniSequence& form, int64_t vocabulary, int64_t tokens) {
-  switch (form.kind) {
-    case MiniSequence::Kind::off:
-      return 0;
-    case MiniSequence::Kind::automatic:
-      return op::automatic_head_chunk(vocabulary);
-    case MiniSequence::Kind::tokens:
-      return form.amount;
-    case MiniSequence::Kind::count:
-      return (tokens + form.amount - 1) / form.amount;
-  }
-  return 0;
-}
-
-}  // namespace
 
 StepForm step_form(const Recipe& recipe) {
   return {{recipe.data.document_mask, recipe.data.restart_positions},

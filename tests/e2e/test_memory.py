@@ -1,0 +1,30 @@
+"""What `plan` says a step holds, against what `bench step` measured: bytes of tensors, not time."""
+
+import json
+import pathlib
+
+import pytest
+from tiny import run
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# model, length, rows, precision, further keys
+SHAPES = [
+    ("demo", 512, 8, "f32", []),
+    ("demo", 4096, 1, "bf16", []),
+    ("demo", 1000, 2, "f32", ["memory.mini_sequence.head=300"]),
+    ("demo", 1024, 2, "bf16", ["memory.mini_sequence.head=off"]),
+    ("demo", 512, 4, "f32", ["memory.mini_sequence.head=off"]),
+    ("pythia-14m", 2048, 1, "bf16", []),
+    ("pythia-14m", 512, 2, "f32", ["memory.mini_sequence.head={count: 4}"]),
+]
+
+
+@pytest.mark.parametrize("model, length, rows, precision, keys", SHAPES)
+def test_plan_says_what_a_step_holds(model, length, rows, precision, keys):
+    measured = json.loads(run("bench", "step", model, "--length", length, "--rows", rows, "--precision", precision, "--steps", 1,
+                              "batch.microbatch=%d" % rows, *keys, "--json", cwd=ROOT).stdout)
+    planned = json.loads(run("plan", "recipes/fixed.yaml", f"model=models/{model}.json", f"length_schedule={{length: {length}}}",
+                             f"evaluation.lengths=[{length}]", f"batch={{tokens: {rows * length}, microbatch: {rows}}}",
+                             f"precision={precision}", *keys, "--json", cwd=ROOT).stdout)
+    assert planned["memory"]["peak"] == pytest.approx(measured["peak_bytes"], rel=0.03)
