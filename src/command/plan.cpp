@@ -15,7 +15,7 @@ void add_plan(CLI::App& app, int& exit_code) {
     std::vector<std::string> overrides;
     bool json = false;
   };
-  auto* command = app.add_subcommand("plan", "Say what a run will do and cost, without opening its corpus");
+  auto* command = app.add_subcommand("plan", "say what a run will do and cost, without opening its corpus");
   const auto options = std::make_shared<Options>();
   command->add_option("recipe", options->recipe, "recipe of the run (YAML)")->required();
   command->add_option("overrides", options->overrides, "key=value pairs that override the recipe");

@@ -81,7 +81,7 @@ void add_prepare(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   auto& to = options->prepare;
   to.workers = usable_cores();
-  auto* command = app.add_subcommand("prepare", "Makes a corpus (token ids, memory-mapped) of text");
+  auto* command = app.add_subcommand("prepare", "make a corpus (token ids, memory-mapped) of text");
   command
       ->add_option("INPUT", to.inputs,
                    "text files (a document each), .jsonl (a document a line), both also .gz or .zst; folders; patterns")

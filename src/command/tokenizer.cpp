@@ -38,7 +38,7 @@ int run(Options& options) {
 void add_tokenizer(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   auto& to = options->train;
-  auto* command = app.add_subcommand("tokenizer", "Trains a byte-fallback BPE tokenizer with sentencepiece");
+  auto* command = app.add_subcommand("tokenizer", "train a byte-fallback BPE tokenizer with sentencepiece");
   command->add_option("INPUT", to.inputs, "text, as for prepare")->required();
   command->add_option("--vocab", options->vocabulary, "pieces, as in 8192 or 32k")->required();
   command->add_option("--out", to.out, "folder of the tokenizer; one that is there is replaced")->required();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "op/head_loss.h"
 #include "schedule/chunk.h"
 
@@ -33,13 +35,38 @@ Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm&
 
 LossByLength::LossByLength(const std::string& corpus, std::vector<int64_t> lengths, int64_t tokens,
                            const PassForm& form)
-    : lengths_(std::move(lengths)), form_(form) {
+    : corpus_(corpus), lengths_(std::move(lengths)), form_(form) {
   std::sort(lengths_.begin(), lengths_.end());
   lengths_.erase(std::unique(lengths_.begin(), lengths_.end()), lengths_.end());
   const int64_t longest = lengths_.back();
-  const int64_t used = std::max<int64_t>(1, tokens / longest) * longest;
+  if (tokens < longest)
+    throw UserError(format("evaluation: %lld tokens are less than one row of %lld; raise them or leave that length out",
+                           static_cast<long long>(tokens), static_cast<long long>(longest)));
+  const int64_t used = validation_tokens(corpus, tokens, longest);
+  if (used < tokens / longest * longest) {
+    note_ = format("%s: the validation split holds %s tokens for evaluation, not %s", corpus.c_str(),
+                   format_thousands(used).c_str(), format_thousands(tokens).c_str());
+    if (used < longest) note_ += format("; rows of %lld are cut to that", static_cast<long long>(longest));
+  }
   for (int64_t length : lengths_)
     batches_[length] = validation_batches(corpus, length, used, std::max<int64_t>(1, kTokensAtOnce / length));
+}
+
+void LossByLength::check(const ModelConfig& model) const {
+  int64_t largest = 0, longest = 0;
+  for (const auto& batch : batches_.at(lengths_.back())) {
+    longest = std::max(longest, batch.length);
+    for (const auto* ids : {&batch.inputs, &batch.targets})
+      largest = std::max(largest, *std::max_element(ids->begin(), ids->end()));
+  }
+  if (largest >= model.vocabulary)
+    throw UserError(
+        format("%s: token %lld lies outside of the model's vocabulary of %lld; prepare the corpus with the model's "
+               "tokenizer",
+               corpus_.c_str(), static_cast<long long>(largest), static_cast<long long>(model.vocabulary)));
+  if (model.position == PositionKind::learned && longest > model.max_positions)
+    throw UserError(format("the model has %lld positions, fewer than rows of %lld need; leave that length out",
+                           static_cast<long long>(model.max_positions), static_cast<long long>(longest)));
 }
 
 LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) const {
@@ -53,7 +80,7 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
     sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
                          automatic_head_chunk(model.config().vocabulary))
                .item<double>();
-    result.tokens += batch.rows * length;
+    result.tokens += batch.rows * batch.length;
   }
   result.loss = sum / static_cast<double>(result.tokens);
   return result;

@@ -32,19 +32,26 @@ Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm&
 /// Loss on the same validation tokens at several lengths, independent of the length that training is at.
 class LossByLength {
  public:
-  /// Reads the first `tokens` tokens of the corpus's validation split (rounded down to a multiple of the longest
-  /// length, at least one row of it) once. UserError where the split is shorter than the longest length.
+  /// Reads the first `tokens` tokens of the corpus's validation split once, or what it holds (validation_tokens).
+  /// UserError where it is empty, or `tokens` is less than a row of the longest length.
   LossByLength(const std::string& corpus, std::vector<int64_t> lengths, int64_t tokens, const PassForm& form);
+
+  /// UserError where the model cannot be evaluated so: ids outside of its vocabulary, rows beyond its learned positions.
+  void check(const ModelConfig& model) const;
 
   /// Loss at one of the lengths. Costs a forward pass over the tokens; the logits are never held whole.
   LengthLoss evaluate(const Transformer& model, int64_t length) const;
 
   const std::vector<int64_t>& lengths() const { return lengths_; }
+  /// What a person should know where the split holds less than was asked for; "" otherwise.
+  const std::string& note() const { return note_; }
 
  private:
+  std::string corpus_;
   std::vector<int64_t> lengths_;
   std::map<int64_t, std::vector<Batch>> batches_;
   PassForm form_;
+  std::string note_;
 };
 
 }  // namespace accordion

@@ -50,6 +50,7 @@ Trainer::Trainer(const Recipe& recipe)
       form_(step_form(recipe)),
       validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens, form_.pass) {
   check_model();
+  if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();
   if (has_tokenizer(recipe.data.train.front().path))
     tokenizer_.emplace(Tokenizer::load(recipe.data.train.front().path));
@@ -69,6 +70,7 @@ void Trainer::check_model() const {
         recipe_.model.c_str(), static_cast<long long>(config.vocabulary),
         static_cast<long long>(stream_.vocabulary())));
   check_positions(recipe_, config);
+  validation_.check(config);
 }
 
 void Trainer::resume() {
