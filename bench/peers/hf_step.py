@@ -56,7 +56,7 @@ def main() -> None:
         "precision": arguments.precision,
         "threads": arguments.threads,
         "step_seconds": {"min": min(seconds), "median": statistics.median(seconds)},
-        "tokens_per_second": arguments.rows * arguments.length / min(seconds),
+        "tokens_per_second": arguments.rows * arguments.length / statistics.median(seconds),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "loss": loss.item(),
         "torch": torch.__version__,

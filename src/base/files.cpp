@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -37,6 +38,17 @@ void sync_path(const fs::path& path) {
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
 fs::path beside(const fs::path& path) { return path.string() + ".partial"; }
+
+/// Gives the folder `partial` the name `path`. What had the name goes only afterwards, where the file system can
+/// exchange names: a kill in between loses neither.
+void put_in_place(const fs::path& partial, const fs::path& path) {
+  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(partial);
+    return;
+  }
+  fs::remove_all(path);
+  if (::rename(partial.c_str(), path.c_str()) != 0) throw system_error(path, "cannot create");
+}
 
 }  // namespace
 
@@ -86,8 +98,7 @@ void write_folder(const fs::path& path, const std::function<void(const fs::path&
     fill(partial);
     for (const auto& entry : fs::recursive_directory_iterator(partial)) sync_path(entry.path());
     sync_path(partial);
-    fs::remove_all(path);
-    if (::rename(partial.c_str(), path.c_str()) != 0) throw system_error(path, "cannot create");
+    put_in_place(partial, path);
     sync_path(folder_of(path));
   } catch (...) {
     fs::remove_all(partial, ignored);

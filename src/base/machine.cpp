@@ -7,8 +7,6 @@
 #include <fstream>
 #include <thread>
 
-#include "base/text.h"
-
 namespace accordion {
 namespace {
 
@@ -65,22 +63,6 @@ int64_t usable_memory() {
   return bytes;
 }
 
-int64_t resident_bytes() { return status_bytes("VmRSS:"); }
 int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
-
-std::string machine_description() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string model = "unknown processor";
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) {
-      model = line.substr(line.find(':') + 2);
-      break;
-    }
-  }
-  struct sysinfo info = {};
-  sysinfo(&info);
-  return format("%s, %d cores, %s, %s", model.c_str(), usable_cores(), instruction_set().c_str(),
-                format_bytes(static_cast<double>(info.totalram) * info.mem_unit).c_str());
-}
 
 }  // namespace accordion

@@ -15,10 +15,6 @@ bool native_bf16();
 std::string instruction_set();
 
 int64_t usable_memory();        ///< this machine's memory, cut by a control group's limit
-int64_t resident_bytes();       ///< RSS of this process now
 int64_t peak_resident_bytes();  ///< the largest RSS so far (VmHWM)
-
-/// Host name, processor, cores and memory in one line, for result files.
-std::string machine_description();
 
 }  // namespace accordion

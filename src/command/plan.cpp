@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "command/command.h"
 #include "schedule/resolve.h"
 
@@ -11,7 +13,7 @@ namespace accordion {
 
 void add_plan(CLI::App& app, int& exit_code) {
   struct Options {
-    std::string recipe;
+    std::string recipe, memory;
     std::vector<std::string> overrides;
     bool json = false;
   };
@@ -19,10 +21,15 @@ void add_plan(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
   command->add_option("recipe", options->recipe, "recipe of the run (YAML)")->required();
   command->add_option("overrides", options->overrides, "key=value pairs that override the recipe");
+  command->add_option("--memory", options->memory,
+                      "what the longest row may use, as in 80GiB; default: this machine's memory");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_code] {
+    const auto memory = parse_bytes(options->memory);
+    if (!options->memory.empty() && !memory)
+      throw UserError("--memory: '" + options->memory + "' is not a size, such as 80GiB or 24GB");
     const auto recipe = load_recipe(options->recipe, options->overrides);
-    const auto plan = make_plan(recipe, load_model_config(find_model(recipe.model)));
+    const auto plan = make_plan(recipe, load_model_config(find_model(recipe.model)), memory);
     std::fputs((options->json ? plan_json(plan).dump(2) + "\n" : plan_text(plan)).c_str(), stdout);
     exit_code = 0;
   });

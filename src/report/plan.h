@@ -19,13 +19,13 @@ struct Plan {
   bool bf16 = false;
   int64_t pass_tokens = 0;  ///< tokens of the largest forward and backward pass
   MemoryEstimate memory;    ///< during that pass
-  double machine_bytes = 0;
-  int64_t longest = 0;  ///< row that trains within the machine's memory
+  double budget = 0;        ///< bytes of memory that `longest` may use
+  int64_t longest = 0;      ///< row that trains within them
 };
 
-/// Plays the run through; milliseconds for millions of steps. UserError where rows are longer than the model's table of
-/// positions.
-Plan make_plan(const Recipe& recipe, const ModelConfig& model);
+/// Plays the run through; milliseconds for millions of steps. `memory` is in bytes; this machine's without one.
+/// UserError where rows are longer than the model's table of positions.
+Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int64_t> memory = {});
 
 /// UserError where training or evaluation asks for longer rows than a model with learned positions has.
 void check_positions(const Recipe& recipe, const ModelConfig& model);

@@ -143,10 +143,6 @@ void RunLog::note(const std::string& text) { line(text, options_.output); }
 
 void RunLog::warning(const std::string& text) { line("warning: " + text, options_.messages); }
 
-void RunLog::warning_once(const std::string& text) {
-  if (warned_.insert(text).second) warning(text);
-}
-
 void RunLog::activity(const std::string& text) {
   if (!bar_) return;
   bar_->update(done_, text);

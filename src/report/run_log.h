@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -86,8 +85,7 @@ class RunLog {
   void evaluation(const EvalRecord& record);
   void length(const LengthRecord& record);
   void note(const std::string& text);
-  void warning(const std::string& text);       ///< to standard error as well
-  void warning_once(const std::string& text);  ///< the same text only the first time in this process
+  void warning(const std::string& text);  ///< to standard error as well
   /// Shows what else the run is busy with (`evaluating`, `saving`) in the bar until the next step; terminals only.
   void activity(const std::string& text);
   /// A text of several lines for people, a plan's table say; log.txt and output.
@@ -105,7 +103,6 @@ class RunLog {
   OutputFile metrics_, log_;
   EventFile events_;
   std::unique_ptr<Progress> bar_;
-  std::set<std::string> warned_;
   double done_ = 0;                                 // steps, for the bar
   std::optional<std::pair<int64_t, double>> from_;  // step and seconds that this session began at
 };

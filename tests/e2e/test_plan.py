@@ -83,6 +83,14 @@ def test_table_says_what_matters():
     assert "warning: at step" in plan(ROOT / "recipes/shortformer.yaml").stdout
 
 
+def test_longest_row_follows_the_memory():
+    longest = [plan_json(ROOT / "recipes/fixed.yaml", "--memory", memory)["longest"] for memory in ("1GiB", "4GiB", "80GB")]
+    assert 0 == longest[0] < longest[1] < longest[2]
+    assert "within 80.0 GiB: about" in plan(ROOT / "recipes/fixed.yaml", "--memory", "80GiB").stdout
+    mistake = plan(ROOT / "recipes/fixed.yaml", "--memory", "lots")
+    assert mistake.returncode == 2 and "--memory: 'lots' is not a size" in mistake.stderr
+
+
 def test_seconds_leave_steps_unknown():
     result = plan_json(ROOT / "recipes/fixed.yaml", "budget={seconds: 600}")
     assert result["steps"] is None and result["stages"] == []

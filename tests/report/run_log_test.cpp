@@ -92,8 +92,7 @@ TEST_F(RunLogs, WhatAPersonSawIsInTheLog) {
   RunLog log(folder, quiet);
   log.print("a plan\nof two lines\n");
   train(log, 4, 5);
-  log.warning_once("slow disk");
-  log.warning_once("slow disk");
+  log.warning("slow disk");
   EXPECT_EQ(written(quiet.output) + written(quiet.messages), read_file(folder / "log.txt"));
   EXPECT_THAT(read_file(folder / "log.txt"), HasSubstr("step 5 | the length goes from 64 to 128, rows of a step: 8\n"));
   EXPECT_EQ(written(quiet.messages), "warning: slow disk\n");
