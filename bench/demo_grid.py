@@ -9,7 +9,7 @@ import subprocess
 
 import results
 
-RATES = ["1e-3", "2e-3", "4e-3"]
+RATES = ["5e-4", "1e-3", "2e-3", "4e-3"]
 LENGTHS = [512, 1024, 2048, 4096]
 
 
