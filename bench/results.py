@@ -28,6 +28,7 @@ def commit():
 def write(name, command, columns, rows, **details):
     """`details` are kept in the file beside the table, for programs."""
     path = ROOT / "bench/results" / (name + ".json")
+    path.parent.mkdir(exist_ok=True)
     content = {"command": command, "machine": machine(), "commit": commit(), "date": datetime.date.today().isoformat(),
                "columns": columns, "rows": rows, **details}
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Times an optimizer step of Accordion and of a plain Hugging Face loop by turns, in the same minutes, at several lengths:
-bench/results/step.json. Usage: step.py ACCORDION [--model NAME] [--tokens N] [--lengths A,B,...] [--precisions f32,bf16]"""
+bench/results/step-MODEL.json. Usage: step.py ACCORDION [--model NAME] [--tokens N] [--lengths A,B,...] [--precisions f32,bf16]"""
 
 import argparse
 import json
@@ -59,7 +59,7 @@ def main():
             print(" | ".join(rows[-1]), flush=True)
     columns = ["precision", "length", "Accordion tokens/s", "Hugging Face tokens/s", "ratio", "share of the matrix rate",
                "Accordion GiB", "Hugging Face GiB"]
-    results.write("step", "./dev bench", columns, rows, measured=measured)
+    results.write(f"step-{arguments.model}", "./dev bench", columns, rows, measured=measured)
 
 
 main()
