@@ -36,7 +36,8 @@ class LossByLength {
   /// UserError where it is empty, or `tokens` is less than a row of the longest length.
   LossByLength(const std::string& corpus, std::vector<int64_t> lengths, int64_t tokens, const PassForm& form);
 
-  /// UserError where the model cannot be evaluated so: ids outside of its vocabulary, rows beyond its learned positions.
+  /// UserError where the model cannot be evaluated so: ids outside of its vocabulary, rows beyond its learned
+  /// positions.
   void check(const ModelConfig& model) const;
 
   /// Loss at one of the lengths. Costs a forward pass over the tokens; the logits are never held whole.

@@ -45,12 +45,12 @@ double head_bytes(const ModelConfig& model, double element, int64_t tokens, cons
 MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t tokens, const MiniSequence& head) {
   const double element = bf16 ? 2 : 4;
   const auto parameters = static_cast<double>(model.parameters()), count = static_cast<double>(tokens);
-  return {.weights = element * parameters,
-          .gradients = 4 * parameters,
-          .optimizer = (bf16 ? 12 : 8) * parameters,
-          .activations =
-              count * kept_per_token(model, element) +
-              std::max(head_bytes(model, element, tokens, head), count * temporary_per_token(model, element))};
+  return {
+      .weights = element * parameters,
+      .gradients = 4 * parameters,
+      .optimizer = (bf16 ? 12 : 8) * parameters,
+      .activations = count * kept_per_token(model, element) +
+                     std::max(head_bytes(model, element, tokens, head), count * temporary_per_token(model, element))};
 }
 
 int64_t longest_row(const ModelConfig& model, bool bf16, const MiniSequence& head, double bytes) {
