@@ -14,13 +14,15 @@ constexpr int64_t kTokensAtOnce = 8192;  // of one evaluation pass: enough for G
 
 }  // namespace
 
-Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm& form, torch::Device device) {
+Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm& form, const Transformer& model) {
+  const auto device = model.device();
   const auto begin = static_cast<size_t>(first * batch.length);
   auto tensor = [&](const std::vector<int64_t>& values) {
     auto view = torch::from_blob(const_cast<int64_t*>(values.data()) + begin, {count, batch.length}, torch::kLong);
     return view.clone().to(device);  // (B,T)
   };
   Rows rows{tensor(batch.inputs), tensor(batch.targets), {}};
+  rows.pass.fold = memory::fold_of(form.memory, model.config().width, count, batch.length);
   if (form.document_mask) rows.pass.pieces.assign(batch.pieces.begin() + first, batch.pieces.begin() + first + count);
   if (form.restart_positions) {
     auto positions = torch::empty({count, batch.length}, torch::kLong);
@@ -75,7 +77,7 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
   result.length = length;
   double sum = 0;
   for (const auto& batch : batches_.at(length)) {
-    const auto rows = take_rows(batch, 0, batch.rows, form_, model.device());
+    const auto rows = take_rows(batch, 0, batch.rows, form_, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
                          automatic_head_chunk(model.config().vocabulary))

@@ -20,14 +20,15 @@ struct LengthLoss {
 struct PassForm {
   bool document_mask = false;
   bool restart_positions = false;
+  MemoryRecipe memory;  ///< mini-sequences and recomputation
 };
 
-/// The rows [first, first + count) of a batch as tensors on the model's device.
+/// The rows [first, first + count) of a batch as tensors on the model's device, and the pass that they take.
 struct Rows {
   torch::Tensor ids, targets;  // (B,T) int64
   Pass pass;
 };
-Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm& form, torch::Device device);
+Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm& form, const Transformer& model);
 
 /// Loss on the same validation tokens at several lengths, independent of the length that training is at.
 class LossByLength {

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "op/activation.h"
+#include "op/attention_path.h"
 #include "op/gradient.h"
 #include "op/linear.h"
 #include "op/norm.h"
@@ -51,8 +52,14 @@ torch::Tensor rotary_frequencies(const ModelConfig& config) {
   return torch::where(fast, frequencies, torch::where(slow, frequencies / scaling.factor, between));
 }
 
-torch::Tensor linear(const torch::Tensor& x, const auto& weights) {
-  return op::linear(x, weights.weight, weights.bias);
+torch::Tensor linear(const torch::Tensor& x, const auto& weights, bool read = true) {
+  return op::linear(x, weights.weight, weights.bias, read);
+}
+
+/// Lets the backward pass say when it has come to what follows x.
+void notify(const torch::Tensor& x, const Pass& pass, int64_t layer) {
+  if (!pass.on_backward || !x.requires_grad()) return;
+  x.register_hook([call = pass.on_backward, layer](const torch::Tensor&) { call(layer); });
 }
 
 /// Puts `fresh` (B,T,K,E) behind the `length` tokens that `held` (B,capacity,K,E) has in use; -> (B,length+T,K,E).
@@ -152,59 +159,127 @@ torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) co
   const auto positions = pass.positions.defined()
                              ? pass.positions                                                                   // (B,T)
                              : torch::arange(past, past + length, torch::dtype(torch::kLong).device(device_));  // (T)
-  Context context;
-  context.cache = pass.cache;
-  context.form.scale = config_.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_width)));
-  context.form.alibi_slopes = alibi_slopes_;
-  context.form.pieces = pass.pieces;
-  if (config_.position == PositionKind::rotary) {
-    const auto angles = positions.unsqueeze(-1).to(torch::kFloat) * rotary_frequencies_;  // (B,T,R/2) or (T,R/2)
-    context.cos = angles.cos();
-    context.sin = angles.sin();
+  const auto context = std::make_shared<Context>();
+  context->cache = pass.cache;
+  context->fold = pass.fold;
+  context->form.scale = config_.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_width)));
+  context->form.alibi_slopes = alibi_slopes_;
+  context->form.pieces = pass.pieces;
+  context->positions = positions;
+  if (pass.fold.by_queries()) {
+    context->first = op::first_keys(context->form, ids.size(0), length, length);  // (B,T)
+  } else if (config_.position == PositionKind::rotary) {
+    std::tie(context->cos, context->sin) = angles(positions);
   }
 
   auto x = op::embedding(ids, embedding_);  // (B,T,D)
   if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
-  for (size_t layer = 0; layer < layers_.size(); ++layer) x = block(x, layer, context);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    notify(x, pass, static_cast<int64_t>(l));
+    x = layer(x, l, context);
+  }
+  notify(x, pass, config_.layers);
   if (pass.cache) pass.cache->length += length;
   return norm(x, final_norm_);  // (B,T,D)
 }
 
-torch::Tensor Transformer::block(const torch::Tensor& x, size_t layer, const Context& context) const {
-  const auto& weights = layers_[layer];
-  const auto attended = x + attention(norm(x, weights.attention_norm), layer, context);
-  return attended + mlp(norm(config_.parallel_residual ? x : attended, weights.mlp_norm), weights);
+/// cos and sin of the rotation at each position: (B,T) or (T) -> (B,T,R/2) or (T,R/2).
+std::pair<torch::Tensor, torch::Tensor> Transformer::angles(const torch::Tensor& positions) const {
+  const auto angles = positions.unsqueeze(-1).to(torch::kFloat) * rotary_frequencies_;
+  return {angles.cos(), angles.sin()};
 }
 
-torch::Tensor Transformer::attention(const torch::Tensor& x, size_t layer, const Context& context) const {
-  const auto& weights = layers_[layer];
-  const int64_t B = x.size(0), T = x.size(1), H = config_.heads, K = config_.kv_heads, E = config_.head_width;
-  auto q = linear(x, weights.query).view({B, T, H, E});  // (B,T,D) -> (B,T,H,E)
-  auto k = linear(x, weights.key).view({B, T, K, E});    // (B,T,K,E)
-  auto v = linear(x, weights.value).view({B, T, K, E});  // (B,T,K,E)
-  if (context.cos.defined()) {
-    q = op::rotate(q, context.cos, context.sin);
-    k = op::rotate(k, context.cos, context.sin);
+/// A layer as the pass's fold has it: plainly, computed again in the backward pass, or that by chunks of queries.
+torch::Tensor Transformer::layer(const torch::Tensor& x, size_t l, const SharedContext& context) const {
+  const auto& fold = context->fold;
+  const auto& anchor = layers_[l].query.weight;
+  if (!fold.recomputes(l) || context->cache) return block(x, l, context, {}, Want::values);
+  if (!fold.by_queries()) {
+    const auto whole = [=, this](const auto& inputs, Want want) { return block(inputs[0], l, context, {}, want); };
+    return memory::by_chunks(whole, {x}, x.size(0), anchor);
   }
+  memory::QueryPart part;
+  part.row = {x.size(1), config_.heads, config_.kv_heads, config_.head_width};
+  part.keys = [=, this](const torch::Tensor& rows, const Chunk& chunk) {
+    const auto& weights = layers_[l];
+    const auto [k, v] = keys(norm(rows, weights.attention_norm), weights, *context, chunk, Want::values);
+    chunk.row->put(k, v, chunk.begin);
+  };
+  part.layer = [=, this](const torch::Tensor& rows, const Chunk& chunk, Want want) {
+    return block(rows, l, context, chunk, want);
+  };
+  return memory::by_queries(part, x, fold.attention > 0 ? fold.attention : x.size(1), fold.keep_attention, anchor);
+}
+
+/// The layer itself, over all tokens or a chunk of one row: its attention and its MLP, each with norm and residual.
+torch::Tensor Transformer::block(const torch::Tensor& x, size_t l, const SharedContext& context, const Chunk& chunk,
+                                 Want want) const {
+  const auto& fold = context->fold;
+  const auto& weights = layers_[l];
+  const memory::Part attend = [=, &weights, this](const auto& inputs, Want) {
+    return inputs[0] + attention(norm(inputs[0], weights.attention_norm), l, *context, chunk);
+  };
+  const memory::Part feed_forward = [=, &weights, this](const auto& inputs, Want how) {
+    return inputs[0] + mlp(norm(inputs.back(), weights.mlp_norm), weights, how);
+  };
+  const bool attend_again = fold.recompute == Recompute::attention && !context->cache;
+  const auto attended =
+      attend_again ? memory::by_chunks(attend, {x}, x.size(0), weights.query.weight) : attend({x}, Want::values);
+  std::vector<torch::Tensor> inputs{attended};
+  if (config_.parallel_residual) inputs.push_back(x);
+  if (fold.mlp == 0 && fold.recompute != Recompute::mlp) return feed_forward(inputs, want);
+  for (auto& input : inputs) input = input.flatten(0, 1);  // (N,D)
+  const int64_t mini_sequence = fold.mlp > 0 ? fold.mlp : inputs[0].size(0);
+  return memory::by_chunks(feed_forward, inputs, mini_sequence, weights.down.weight, want).view(x.sizes());
+}
+
+/// Keys and values: x (B,T,D) -> (B,T,K,E) each. In a replay by chunks they are in the chunk's row already.
+std::pair<torch::Tensor, torch::Tensor> Transformer::keys(const torch::Tensor& x, const Layer& weights,
+                                                          const Context& context, const Chunk& chunk, Want want) const {
+  const int64_t B = x.size(0), T = x.size(1), K = config_.kv_heads, E = config_.head_width;
+  const bool read = want == Want::values;
+  const auto k = linear(x, weights.key, read).view({B, T, K, E});
+  return {rotate(k, context, chunk), linear(x, weights.value, read).view({B, T, K, E})};
+}
+
+torch::Tensor Transformer::rotate(const torch::Tensor& x, const Context& context, const Chunk& chunk) const {
+  if (config_.position != PositionKind::rotary) return x;
+  if (!chunk.row) return op::rotate(x, context.cos, context.sin);
+  const auto& all = context.positions;
+  const auto row = all.dim() == 2 ? all[chunk.row_number] : all;  // (T)
+  const auto [cos, sin] = angles(row.slice(0, chunk.begin, chunk.begin + x.size(1)));
+  return op::rotate(x, cos, sin);
+}
+
+torch::Tensor Transformer::attention(const torch::Tensor& x, size_t l, const Context& context,
+                                     const Chunk& chunk) const {
+  const auto& weights = layers_[l];
+  const int64_t B = x.size(0), T = x.size(1), H = config_.heads, E = config_.head_width;
+  const auto q = rotate(linear(x, weights.query).view({B, T, H, E}), context, chunk);  // (B,T,D) -> (B,T,H,E)
+  auto [k, v] = keys(x, weights, context, chunk, chunk.row && chunk.row->replay ? Want::gradients : Want::values);
   if (auto* cache = context.cache) {
     cache->keys.resize(layers_.size());
     cache->values.resize(layers_.size());
-    k = append(cache->keys[layer], k, cache->length);    // (B,S,K,E)
-    v = append(cache->values[layer], v, cache->length);  // (B,S,K,E)
+    k = append(cache->keys[l], k, cache->length);    // (B,S,K,E)
+    v = append(cache->values[l], v, cache->length);  // (B,S,K,E)
   }
-  const auto y = op::attention(q, k, v, context.form).output;  // (B,T,H,E)
-  return linear(y.reshape({B, T, H * E}), weights.output);     // (B,T,D)
+  const auto y = chunk.row ? op::attention_chunk(q, k, v, chunk.begin, context.first.narrow(0, chunk.row_number, 1),
+                                                 context.form, chunk.row)
+                           : op::attention(q, k, v, context.form).output;  // (B,T,H,E)
+  return linear(y.reshape({B, T, H * E}), weights.output);                 // (B,T,D)
 }
 
-torch::Tensor Transformer::mlp(const torch::Tensor& x, const Layer& weights) const {
+/// `want` is for a replay: the last product's values are not needed to go back through it.
+torch::Tensor Transformer::mlp(const torch::Tensor& x, const Layer& weights, Want want) const {
+  const bool read = want == Want::values;
   const auto up = linear(x, weights.up);  // (B,T,F)
   switch (config_.mlp) {
     case MlpKind::gelu:
-      return linear(op::gelu(up, false), weights.down);  // (B,T,D)
+      return linear(op::gelu(up, false), weights.down, read);  // (B,T,D)
     case MlpKind::gelu_tanh:
-      return linear(op::gelu(up, true), weights.down);
+      return linear(op::gelu(up, true), weights.down, read);
     case MlpKind::swiglu:
-      return linear(op::swiglu(linear(x, weights.gate), up), weights.down);
+      return linear(op::swiglu(linear(x, weights.gate), up), weights.down, read);
   }
   TORCH_CHECK(false, "unknown MLP");
 }

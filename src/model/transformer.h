@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "memory/fold.h"
 #include "model/config.h"
 #include "op/attention.h"
 #include "op/torch.h"
@@ -22,6 +25,10 @@ struct Pass {
   torch::Tensor positions;         ///< (B,T) int64; undefined = 0..T-1, going on where the cache ends
   op::Pieces pieces;               ///< attend within documents only; empty = the whole row
   KeyValueCache* cache = nullptr;  ///< the pass appends its T tokens to it and attends to all that it holds
+  memory::Fold fold;               ///< mini-sequences and recomputation; the result is the same without
+  /// Called in the backward pass when the gradients of all weights of this layer and those after it are whole (but for
+  /// a tied embedding); layer L is what comes after the layers.
+  std::function<void(int64_t layer)> on_backward;
 };
 
 /// A decoder-only transformer; which one is decided by ModelConfig alone.
@@ -76,12 +83,24 @@ class Transformer {
   /// What the layers of one pass share.
   struct Context {
     op::AttentionForm form;
-    torch::Tensor cos, sin;  // (B,T,R/2) or (T,R/2); undefined without rotary positions
+    torch::Tensor positions;  // (B,T) or (T) int64
+    torch::Tensor cos, sin;   // (B,T,R/2) or (T,R/2); undefined without rotary positions, or by chunks
+    torch::Tensor first;      // (B,T) the first key that each query sees; only by chunks
     KeyValueCache* cache = nullptr;
+    memory::Fold fold;
   };
-  torch::Tensor block(const torch::Tensor& x, size_t layer, const Context& context) const;
-  torch::Tensor attention(const torch::Tensor& x, size_t layer, const Context& context) const;
-  torch::Tensor mlp(const torch::Tensor& x, const Layer& weights) const;
+  using SharedContext = std::shared_ptr<const Context>;  // what a replay in the backward pass goes back to
+  using Want = memory::Want;
+  using Chunk = memory::QueryChunk;
+  torch::Tensor layer(const torch::Tensor& x, size_t l, const SharedContext& context) const;
+  torch::Tensor block(const torch::Tensor& x, size_t l, const SharedContext& context, const Chunk& chunk,
+                      Want want) const;
+  torch::Tensor attention(const torch::Tensor& x, size_t l, const Context& context, const Chunk& chunk) const;
+  std::pair<torch::Tensor, torch::Tensor> keys(const torch::Tensor& x, const Layer& weights, const Context& context,
+                                               const Chunk& chunk, Want want) const;
+  torch::Tensor rotate(const torch::Tensor& x, const Context& context, const Chunk& chunk) const;
+  std::pair<torch::Tensor, torch::Tensor> angles(const torch::Tensor& positions) const;
+  torch::Tensor mlp(const torch::Tensor& x, const Layer& weights, Want want) const;
   torch::Tensor norm(const torch::Tensor& x, const Norm& weights) const;
 
   ModelConfig config_;

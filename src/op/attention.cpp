@@ -29,25 +29,64 @@ Tensor readable(const Tensor& x) {
 
 cpu::Strided strided(const Tensor& x) { return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)}; }
 
+Tensor slopes_of(const AttentionForm& form) {
+  return form.alibi_slopes.defined() ? form.alibi_slopes.to(torch::kFloat).contiguous() : Tensor();
+}
+
+cpu::AttentionCall call_of(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                           const Tensor& slopes, const Tensor& first) {
+  return {*cpu::kernel_type(q),
+          q.size(0),
+          q.size(1),
+          k.size(1),
+          q.size(2),
+          k.size(2),
+          q.size(3),
+          strided(q),
+          strided(k),
+          strided(v),
+          float(form.scale),
+          float(form.soft_cap),
+          slopes.defined() ? slopes.const_data_ptr<float>() : nullptr,
+          first.const_data_ptr<int64_t>()};
+}
+
+AttentionResult fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                      const Tensor& first) {
+  const Tensor slopes = slopes_of(form);
+  Tensor output = torch::empty(q.sizes(), q.options());                                            // (B,T,H,E)
+  Tensor lse = torch::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(torch::kFloat));  // (B,H,T)
+  cpu::attention_forward(call_of(q, k, v, form, slopes, first), output.mutable_data_ptr(),
+                         lse.mutable_data_ptr<float>());
+  return {output, lse};
+}
+
+AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                                  const Tensor& first, const AttentionResult& result, const Tensor& doutput,
+                                  const KeyGradientSums* sums) {
+  const Tensor slopes = slopes_of(form);
+  AttentionGradients d{torch::empty(q.sizes(), q.options()), {}, {}};
+  cpu::KeyGradients place;
+  if (sums != nullptr) {
+    place.sums = {sums->dk.mutable_data_ptr<float>(), sums->dv.mutable_data_ptr<float>(), sums->dk.stride(0),
+                  sums->dk.stride(1)};
+  } else {
+    d.dk = torch::empty(k.sizes(), k.options());
+    d.dv = torch::empty(v.sizes(), v.options());
+    place.dk = d.dk.mutable_data_ptr();
+    place.dv = d.dv.mutable_data_ptr();
+  }
+  cpu::attention_backward(call_of(q, k, v, form, slopes, first), strided(result.output),
+                          result.lse.const_data_ptr<float>(), strided(doutput), d.dq.mutable_data_ptr(), place);
+  return d;
+}
+
 /// Attention is a formula of the shape and form, so the saved state is q, k, v, output and lse whichever path runs.
 struct Attention : torch::autograd::Function<Attention> {
   static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
                                AttentionPath path, const AttentionForm& form) {
-    AttentionResult result;
     const Tensor first = path == AttentionPath::flash ? Tensor() : first_keys(form, q.size(0), q.size(1), k.size(1));
-    switch (path) {
-      case AttentionPath::fused:
-        result = fused(readable(q), readable(k), readable(v), form, first);
-        break;
-      case AttentionPath::flash:
-        std::tie(result.output, result.lse) = at::_scaled_dot_product_flash_attention_for_cpu(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), 0.0, /*is_causal=*/true, {}, form.scale);
-        result.output = result.output.transpose(1, 2);
-        break;
-      case AttentionPath::blocks:
-        result = attention_blocks(q, k, v, form, first);
-        break;
-    }
+    const AttentionResult result = attend(path, q, k, v, form, first);
     context->save_for_backward({q, k, v, result.output, result.lse, first, form.alibi_slopes});
     context->saved_data["path"] = int64_t(path);
     context->saved_data["scale"] = form.scale;
@@ -58,76 +97,52 @@ struct Attention : torch::autograd::Function<Attention> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &first = saved[5];
-    const AttentionResult result{saved[3], saved[4]};
     AttentionForm form;  // window and pieces are in `first`
     form.scale = context->saved_data["scale"].toDouble();
     form.soft_cap = context->saved_data["soft_cap"].toDouble();
     form.alibi_slopes = saved[6];
-    AttentionGradients d;
-    switch (AttentionPath(context->saved_data["path"].toInt())) {
-      case AttentionPath::fused:
-        d = fused_backward(readable(q), readable(k), readable(v), form, first, result, readable(gradients[0]));
-        break;
-      case AttentionPath::flash:
-        std::tie(d.dq, d.dk, d.dv) = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-            gradients[0].transpose(1, 2), q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-            result.output.transpose(1, 2), result.lse, 0.0, true, {}, form.scale);
-        d = {d.dq.transpose(1, 2), d.dk.transpose(1, 2), d.dv.transpose(1, 2)};
-        break;
-      case AttentionPath::blocks:
-        d = attention_blocks_backward(q, k, v, form, first, result, gradients[0]);
-        break;
-    }
+    const AttentionGradients d = attend_backward(AttentionPath(context->saved_data["path"].toInt()), saved[0], saved[1],
+                                                 saved[2], form, saved[5], {saved[3], saved[4]}, gradients[0], nullptr);
     return {d.dq, d.dk, d.dv, Tensor(), Tensor()};
-  }
-
- private:
-  static cpu::AttentionCall call_of(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
-                                    const Tensor& slopes, const Tensor& first) {
-    return {*cpu::kernel_type(q),
-            q.size(0),
-            q.size(1),
-            k.size(1),
-            q.size(2),
-            k.size(2),
-            q.size(3),
-            strided(q),
-            strided(k),
-            strided(v),
-            float(form.scale),
-            float(form.soft_cap),
-            slopes.defined() ? slopes.const_data_ptr<float>() : nullptr,
-            first.const_data_ptr<int64_t>()};
-  }
-
-  static Tensor slopes_of(const AttentionForm& form) {
-    return form.alibi_slopes.defined() ? form.alibi_slopes.to(torch::kFloat).contiguous() : Tensor();
-  }
-
-  static AttentionResult fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
-                               const Tensor& first) {
-    const Tensor slopes = slopes_of(form);
-    Tensor output = torch::empty(q.sizes(), q.options());                                            // (B,T,H,E)
-    Tensor lse = torch::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(torch::kFloat));  // (B,H,T)
-    cpu::attention_forward(call_of(q, k, v, form, slopes, first), output.mutable_data_ptr(),
-                           lse.mutable_data_ptr<float>());
-    return {output, lse};
-  }
-
-  static AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
-                                           const Tensor& first, const AttentionResult& result, const Tensor& doutput) {
-    const Tensor slopes = slopes_of(form);
-    AttentionGradients d{torch::empty(q.sizes(), q.options()), torch::empty(k.sizes(), k.options()),
-                         torch::empty(v.sizes(), v.options())};
-    cpu::attention_backward(call_of(q, k, v, form, slopes, first), strided(result.output),
-                            result.lse.const_data_ptr<float>(), strided(doutput), d.dq.mutable_data_ptr(),
-                            d.dk.mutable_data_ptr(), d.dv.mutable_data_ptr());
-    return d;
   }
 };
 
 }  // namespace
+
+AttentionResult attend(AttentionPath path, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
+                       const Tensor& first) {
+  switch (path) {
+    case AttentionPath::fused:
+      return fused(readable(q), readable(k), readable(v), form, first);
+    case AttentionPath::flash: {
+      const auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
+          q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), 0.0, /*is_causal=*/true, {}, form.scale);
+      return {output.transpose(1, 2), lse};
+    }
+    case AttentionPath::blocks:
+      return attention_blocks(q, k, v, form, first);
+  }
+  TORCH_CHECK(false, "unknown path");
+}
+
+AttentionGradients attend_backward(AttentionPath path, const Tensor& q, const Tensor& k, const Tensor& v,
+                                   const AttentionForm& form, const Tensor& first, const AttentionResult& result,
+                                   const Tensor& doutput, const KeyGradientSums* sums) {
+  switch (path) {
+    case AttentionPath::fused:
+      return fused_backward(readable(q), readable(k), readable(v), form, first, result, readable(doutput), sums);
+    case AttentionPath::flash: {
+      TORCH_CHECK(sums == nullptr, "the flash kernel gives no sums");
+      const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+          doutput.transpose(1, 2), q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+          result.output.transpose(1, 2), result.lse, 0.0, true, {}, form.scale);
+      return {dq.transpose(1, 2), dk.transpose(1, 2), dv.transpose(1, 2)};
+    }
+    case AttentionPath::blocks:
+      return attention_blocks_backward(q, k, v, form, first, result, doutput, sums);
+  }
+  TORCH_CHECK(false, "unknown path");
+}
 
 void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form) {
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&

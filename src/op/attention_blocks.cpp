@@ -108,14 +108,16 @@ AttentionResult attention_blocks(const Tensor& q, const Tensor& k, const Tensor&
 
 AttentionGradients attention_blocks_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const AttentionForm& form, const Tensor& first,
-                                             const AttentionResult& result, const Tensor& doutput) {
+                                             const AttentionResult& result, const Tensor& doutput,
+                                             const KeyGradientSums* key_sums) {
   const Blocks blocks(q, k, form, first);
   const int64_t B = blocks.B, T = blocks.T, S = blocks.S, K = blocks.K, G = blocks.G, E = q.size(3);
   const auto type = q.scalar_type();
   const Tensor keys = k.transpose(1, 2), values = v.transpose(1, 2);  // (B,K,S,E)
   const auto sums = q.options().dtype(blocks.wide);
-  Tensor dq = torch::empty(q.sizes(), q.options());                                     // (B,T,H,E)
-  Tensor dk = torch::zeros({B, K, S, E}, sums), dv = torch::zeros({B, K, S, E}, sums);  // (B,K,S,E)
+  Tensor dq = torch::empty(q.sizes(), q.options());                                   // (B,T,H,E)
+  Tensor dk = key_sums != nullptr ? key_sums->dk : torch::zeros({B, K, S, E}, sums);  // (B,K,S',E)
+  Tensor dv = key_sums != nullptr ? key_sums->dv : torch::zeros({B, K, S, E}, sums);  // (B,K,S',E)
   for (int64_t begin = 0; begin < T; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, T), m = end - begin;
     const Tensor queries = grouped(q.slice(1, begin, end), K), d_o = grouped(doutput.slice(1, begin, end), K);
@@ -139,6 +141,7 @@ AttentionGradients attention_blocks_backward(const Tensor& q, const Tensor& k, c
     }
     dq.slice(1, begin, end).copy_(ungrouped(dqueries, m));
   }
+  if (key_sums != nullptr) return {dq, {}, {}};
   return {dq, dk.transpose(1, 2).to(type).contiguous(), dv.transpose(1, 2).to(type).contiguous()};
 }
 

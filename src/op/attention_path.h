@@ -25,15 +25,31 @@ void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch
 /// every query sees all keys from there to its own position.
 torch::Tensor first_keys(const AttentionForm& form, int64_t B, int64_t T, int64_t S);
 
-/// lse (B,H,T); output (B,T,H,E).
-AttentionResult attention_blocks(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                                 const AttentionForm& form, const torch::Tensor& first);
+/// Sums of the gradients of keys and values over several calls, f32 (f64 where the keys are): (B,K,S',E) with S' at
+/// least S rounded up to a multiple of 64, the last two dimensions dense.
+struct KeyGradientSums {
+  torch::Tensor dk, dv;
+};
 
 struct AttentionGradients {
-  torch::Tensor dq, dk, dv;
+  torch::Tensor dq, dk, dv;  ///< dk and dv are undefined where they went into sums
 };
+
+/// The forward and backward passes without autograd. Every query t of row b sees keys [first[b][t], t + S - T]; `first`
+/// (see first_keys) holds the form's window and pieces, which are not looked at here.
+AttentionResult attend(AttentionPath path, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                       const AttentionForm& form, const torch::Tensor& first);
+AttentionGradients attend_backward(AttentionPath path, const torch::Tensor& q, const torch::Tensor& k,
+                                   const torch::Tensor& v, const AttentionForm& form, const torch::Tensor& first,
+                                   const AttentionResult& result, const torch::Tensor& doutput,
+                                   const KeyGradientSums* sums);
+
+/// The path by tiles of libtorch's products. lse (B,H,T); output (B,T,H,E).
+AttentionResult attention_blocks(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                 const AttentionForm& form, const torch::Tensor& first);
 AttentionGradients attention_blocks_backward(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                                              const AttentionForm& form, const torch::Tensor& first,
-                                             const AttentionResult& result, const torch::Tensor& doutput);
+                                             const AttentionResult& result, const torch::Tensor& doutput,
+                                             const KeyGradientSums* sums);
 
 }  // namespace accordion::op

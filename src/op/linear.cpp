@@ -18,10 +18,11 @@ Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
 struct Linear : torch::autograd::Function<Linear> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias) {
+                        const std::optional<Tensor>& bias, bool read) {
     context->save_for_backward({x, weight, bias.value_or(Tensor())});
     auto sizes = x.sizes().vec();
     sizes.back() = weight.size(0);
+    if (!read) return torch::zeros({1}, x.options()).expand(sizes);
     return affine(rows_of(x), weight, bias.value_or(Tensor())).view(sizes);  // (...,O)
   }
 
@@ -33,7 +34,7 @@ struct Linear : torch::autograd::Function<Linear> {
     if (context->needs_input_grad(0)) dx = product(dy, weight).view(x.sizes());           // (...,I)
     if (context->needs_input_grad(1)) dweight = give_product(weight, dy, rows_of(x));     // (O,I)
     if (bias.defined() && context->needs_input_grad(2)) dbias = give_row_sums(bias, dy);  // (O)
-    return {dx, dweight, dbias};
+    return {dx, dweight, dbias, Tensor()};
   }
 };
 
@@ -66,8 +67,8 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return Linear::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool read) {
+  return Linear::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, read);
 }
 
 Tensor embedding(const Tensor& ids, const Tensor& weight) { return Embedding::apply(ids, weight); }

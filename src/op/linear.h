@@ -5,8 +5,10 @@
 namespace accordion::op {
 
 /// y = x W^T + b. x (...,I), weight (O,I), bias (O) or undefined -> (...,O). The backward adds the weight's gradient
-/// into its main gradient (see gradient.h).
-torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias = {});
+/// into its main gradient (see gradient.h). Where the values of y will not be `read` (a replay that only wants the way
+/// back), the product is left out and y is one number of no meaning, in the right shape.
+torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias = {},
+                     bool read = true);
 
 /// Rows of a table. ids (...) int64, weight (V,D) -> (...,D). The backward adds rows into the main gradient and never
 /// makes a dense (V,D) tensor where the weight has one; a tied head shares the buffer.

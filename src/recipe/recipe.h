@@ -253,10 +253,10 @@ struct LrScheduleRecipe {
   }
 };
 
-enum class Recompute { none, mlp, layer };
+enum class Recompute { none, mlp, attention, layer };
 template <>
 struct Names<Recompute> {
-  static constexpr std::array value{"none", "mlp", "layer"};
+  static constexpr std::array value{"none", "mlp", "attention", "layer"};
 };
 
 /// How a part of the model goes by mini-sequences: `off`, `auto`, tokens a chunk, or {count: M}.
@@ -267,10 +267,14 @@ struct MiniSequence {
 };
 
 struct MiniSequenceRecipe {
-  MiniSequence mlp;
+  MiniSequence mlp, attention;
   MiniSequence head{MiniSequence::Kind::automatic, 0};
   void visit(auto&& v) {
-    v("mlp", mlp, "tokens of the MLP's chunks, or how many of them (only off is available yet)", kAtLeastOne);
+    v("mlp", mlp, "tokens of the MLP's chunks, or how many of them; the backward pass computes each of them again",
+      kAtLeastOne);
+    v("attention", attention,
+      "queries of a chunk of a recomputed layer, or how many chunks: the layer goes forward and backward by them",
+      kAtLeastOne);
     v("head", head, "tokens of the LM head's chunks, or how many of them; off = all logits at once", kAtLeastOne);
   }
 };
@@ -283,11 +287,16 @@ struct Names<Offload> {
 
 struct MemoryRecipe {
   Recompute recompute = Recompute::none;
+  int64_t recompute_every = 1;
+  bool keep_attention = false;
   MiniSequenceRecipe mini_sequence;
   bool optimizer_in_backward = false;
   Offload offload = Offload::none;
   void visit(auto&& v) {
-    v("recompute", recompute, "what the backward pass computes again instead of keeping (only none is available yet)");
+    v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
+    v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);
+    v("keep_attention", keep_attention,
+      "recompute: layer keeps attention's output, so that attention is not computed again");
     v("mini_sequence", mini_sequence, "parts that go through in mini-sequences");
     v("optimizer_in_backward", optimizer_in_backward,
       "update each parameter as soon as its gradient is whole (not available yet)");

@@ -10,6 +10,14 @@ namespace accordion {
 /// number at most 2^26.
 int64_t automatic_head_chunk(int64_t vocabulary);
 
+/// Tokens of a chunk of the MLP, and queries of a chunk of a layer, where they are auto: as many as the model is wide
+/// (Luo et al. 2024, section 3.4: from there on the weights are read no more often than the activations), in multiples
+/// of 256 from 1,024. Does not depend on the row, so a schedule of lengths does not change how sums are formed.
+int64_t automatic_layer_chunk(int64_t width);
+
+/// Tokens of such a chunk in a pass (or row) of `tokens` tokens; 0 = all at once, not folded.
+int64_t layer_chunk(const MiniSequence& form, int64_t width, int64_t tokens);
+
 /// Tokens of a chunk of the head in a pass over `tokens` tokens; 0 = all at once, by the plain operators.
 int64_t head_chunk(const MiniSequence& form, int64_t vocabulary, int64_t tokens);
 

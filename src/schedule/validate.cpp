@@ -94,13 +94,27 @@ void check_not_yet(const MemoryRecipe& memory, const ParallelRecipe& parallel, c
   const auto refuse = [&](const std::string& key, const std::string& off) {
     return origins.error(key, std::string(kNotYet) + "; leave it out or write " + off);
   };
-  if (memory.recompute != Recompute::none) throw refuse("memory.recompute", "none");
-  if (memory.mini_sequence.mlp.kind != MiniSequence::Kind::off) throw refuse("memory.mini_sequence.mlp", "off");
   if (memory.optimizer_in_backward) throw refuse("memory.optimizer_in_backward", "false");
   if (memory.offload != Offload::none) throw refuse("memory.offload", "none");
   if (parallel.data != 1) throw refuse("parallel.data", "1");
   if (parallel.sequence != 1) throw refuse("parallel.sequence", "1");
   if (parallel.shard != Shard::none) throw refuse("parallel.shard", "none");
+}
+
+/// Settings of memory that would be ignored.
+void check_memory(const MemoryRecipe& memory, const Origins& origins) {
+  const bool layer = memory.recompute == Recompute::layer;
+  const auto needs_layer = [&](bool given, const std::string& key) {
+    if (given && !layer)
+      throw origins.error(key, "would be ignored without memory.recompute: layer; add that or leave it out");
+  };
+  needs_layer(memory.recompute_every != 1, "memory.recompute_every");
+  needs_layer(memory.keep_attention, "memory.keep_attention");
+  needs_layer(memory.mini_sequence.attention.kind != MiniSequence::Kind::off, "memory.mini_sequence.attention");
+  if (memory.recompute == Recompute::mlp && memory.mini_sequence.mlp.kind != MiniSequence::Kind::off)
+    throw origins.error("memory.recompute",
+                        "mlp would be ignored beside memory.mini_sequence.mlp, which recomputes the MLP by chunks; "
+                        "leave one of the two out");
 }
 
 void check_evaluation(const Recipe& recipe, const LengthSchedule& schedule, const Origins& origins) {
@@ -273,6 +287,7 @@ void validate(const Recipe& recipe, const Origins& origins) {
   check_schedule(recipe, origins);
   check_batch(recipe, origins);
   check_optimizer(recipe.optimizer, origins);
+  check_memory(recipe.memory, origins);
   check_not_yet(recipe.memory, recipe.parallel, origins);
   const LengthSchedule schedule(recipe);
   check_learning_rate(recipe, schedule, origins);

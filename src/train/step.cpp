@@ -11,7 +11,7 @@
 namespace accordion {
 
 StepForm step_form(const Recipe& recipe) {
-  return {{recipe.data.document_mask, recipe.data.restart_positions},
+  return {{recipe.data.document_mask, recipe.data.restart_positions, recipe.memory},
           recipe.batch.microbatch,
           recipe.memory.mini_sequence.head};
 }
@@ -20,7 +20,7 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   const int64_t at_once = form.microbatch.count.value_or(microbatch_rows(batch.length, batch.rows, kPassTokens));
   double loss = 0;
   for (int64_t first = 0; first < batch.rows; first += at_once) {
-    const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model.device());
+    const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     auto part = op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), batch.rows * batch.length,
                               head_chunk(form.head, model.config().vocabulary, hidden.size(0)));

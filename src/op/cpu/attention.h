@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "op/cpu/kernels.h"
 
@@ -31,10 +32,23 @@ bool attention_works(Type type, int64_t E);
 /// Holds one packed copy of k and v beside them.
 void attention_forward(const AttentionCall& call, void* output, float* lse);
 
+/// f32 sums of the gradients of keys and values, (S,E) for each head, to which a call adds. Rows up to the next
+/// multiple of 64 must exist; they get zeros added.
+struct KeySums {
+  float *dk, *dv;
+  int64_t row, head;  ///< values from one row of the batch, and from one head, to the next
+};
+
+/// Where a call leaves the gradients of keys and values: in dk and dv (B,S,K,E), contiguous, or added to sums.
+struct KeyGradients {
+  void *dk = nullptr, *dv = nullptr;
+  std::optional<KeySums> sums = {};
+};
+
 /// FlashAttention-2, algorithm 2, with every tile transposed (keys x queries) so that no tile is ever turned. dq
-/// (B,T,H,E), dk and dv (B,S,K,E) are contiguous. Holds, for each thread, three packed copies of one head's keys or
-/// values and f32 sums of its dk and dv. The same bits for the same number of threads.
+/// (B,T,H,E) is contiguous. Holds, for each thread, a turned copy of one head's keys and, without the caller's sums,
+/// f32 sums of its dk and dv. The same bits for the same number of threads.
 void attention_backward(const AttentionCall& call, const Strided& output, const float* lse, const Strided& doutput,
-                        void* dq, void* dk, void* dv);
+                        void* dq, const KeyGradients& gradients);
 
 }  // namespace accordion::op::cpu
