@@ -67,7 +67,8 @@ void add_head() {
       const Tensor hidden = random({N, D}, type, true), targets = torch::randint(0, V, {N}, torch::kLong);
       Tensor weight = random({V, D}, type);
       op::make_parameter(weight);
-      return Case{0, 6.0 * N * D * V, both([=] { return op::head_loss(hidden, weight, targets, N, chunk); })};
+      return Case{0, 6.0 * N * D * V,
+                  both([=] { return op::head_loss(hidden, weight, targets, {.chunk = chunk, .denominator = N}); })};
     });
   }
 }
