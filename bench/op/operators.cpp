@@ -67,7 +67,21 @@ void add_head() {
       const Tensor hidden = random({N, D}, type, true), targets = torch::randint(0, V, {N}, torch::kLong);
       Tensor weight = random({V, D}, type);
       op::make_parameter(weight);
-      return Case{0, 6.0 * N * D * V, both([=] { return op::head_loss(hidden, weight, targets, N, chunk); })};
+      return Case{0, 6.0 * N * D * V,
+                  both([=] { return op::head_loss(hidden, weight, targets, {.chunk = chunk, .denominator = N}); })};
+    });
+  }
+  for (const bool options : {false, true}) {
+    add(std::string("head_step/") + (options ? "every option" : "chunk 1024"), [=](auto type) {
+      const Tensor hidden = random({N, D}, type), targets = torch::randint(0, V, {N}, torch::kLong);
+      Tensor weight = random({V, D}, type);
+      op::make_parameter(weight);
+      op::HeadForm form{.chunk = 1024, .denominator = N};
+      if (options) form = {1024, N, 30, 1e-4, 0.1, torch::rand({N})};
+      return Case{0, 6.0 * N * D * V, [=] {
+                    Tensor consumed = hidden.clone();
+                    benchmark::DoNotOptimize(op::head_step(consumed, weight, targets, form));
+                  }};
     });
   }
 }

@@ -29,8 +29,8 @@ int bench_step(const StepOptions& options) {
   const auto length = parse_count(options.length);
   if (!length || *length < 1)
     throw UserError("--length: '" + options.length + "' is not a number of tokens, such as 1024 or 16k");
-  auto recipe = recipe_of_overrides(options.overrides, {"batch.microbatch", "optimizer", "precision", "memory", "seed"},
-                                    precision);
+  auto recipe = recipe_of_overrides(
+      options.overrides, {"batch.microbatch", "loss", "optimizer", "precision", "memory", "seed"}, precision);
   recipe.model = options.model;
   const auto timing = time_steps(recipe, *length, options.rows, options.steps);
   const double tokens_per_second = static_cast<double>(timing.rows * timing.length) / timing.seconds_median;

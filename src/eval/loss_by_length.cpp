@@ -76,12 +76,11 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
   LengthLoss result;
   result.length = length;
   double sum = 0;
+  const op::HeadForm form{.chunk = automatic_head_chunk(model.config().vocabulary)};
   for (const auto& batch : batches_.at(length)) {
     const auto rows = take_rows(batch, 0, batch.rows, form_, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
-    sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
-                         automatic_head_chunk(model.config().vocabulary))
-               .item<double>();
+    sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), form).item<double>();
     result.tokens += batch.rows * batch.length;
   }
   result.loss = sum / static_cast<double>(result.tokens);

@@ -1,5 +1,7 @@
 #include "op/head_loss.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include <algorithm>
 
 #include "op/cpu/tensors.h"
@@ -15,56 +17,122 @@ using torch::autograd::variable_list;
 
 namespace {
 
-/// Loss of each row, 0 where the target is kIgnore: logits (C,V), targets (C) -> (C). Where `gradient` is true the
-/// logits become factor * (softmax - onehot), with rows of 0 where the target is kIgnore.
-Tensor plain_softmax_loss(Tensor& logits, const Tensor& targets, double factor, bool gradient) {
+/// The definition: losses of the rows of logits (N,V), not yet weighted -> (N), 0 where the target is kIgnore.
+Tensor row_losses(const Tensor& logits, const Tensor& targets, const HeadForm& form) {
+  const Tensor y = form.soft_cap > 0 ? (logits / form.soft_cap).tanh() * form.soft_cap : logits;  // (N,V)
+  const Tensor loss =
+      at::cross_entropy_loss(y, targets, {}, at::Reduction::None, kIgnore, form.label_smoothing);  // (N)
+  if (form.z_loss == 0) return loss;
+  return loss + y.logsumexp(-1).square() * (targets != kIgnore) * form.z_loss;
+}
+
+Tensor plain_head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
+  const Tensor logits = at::linear(hidden, weight).to(cpu::wide_type(hidden));  // (N,V)
+  const Tensor losses = row_losses(logits, targets, form);                      // (N)
+  return (form.token_weights.defined() ? losses * form.token_weights : losses).sum() / form.denominator;
+}
+
+/// The rows that count. `places` is undefined where all do: then nothing is gathered.
+struct CountedRows {
+  Tensor places;            ///< (R) int64, rows of hidden
+  Tensor targets, weights;  ///< (R), weights f32 or undefined
+  int64_t count = 0;        ///< R
+};
+
+CountedRows counted_rows(const Tensor& targets, const Tensor& token_weights, int64_t vocabulary) {
+  CountedRows rows{{}, targets.contiguous(), {}, targets.numel()};
+  if (token_weights.defined()) rows.weights = token_weights.to(targets.device(), torch::kFloat).contiguous();
+  Tensor counts = targets != kIgnore;  // (N)
+  if (rows.weights.defined()) counts = counts.logical_and(rows.weights != 0);
+  if (!counts.all().item<bool>()) {
+    rows.places = counts.nonzero().squeeze(1);                 // (R)
+    rows.targets = rows.targets.index_select(0, rows.places);  // (R)
+    if (rows.weights.defined()) rows.weights = rows.weights.index_select(0, rows.places);
+    rows.count = rows.places.numel();
+  }
+  if (rows.count > 0) {
+    const auto least = rows.targets.min().item<int64_t>(), most = rows.targets.max().item<int64_t>();
+    TORCH_CHECK_INDEX(least >= 0 && most < vocabulary, "target ", least < 0 ? least : most,
+                      " is outside of the vocabulary of ", vocabulary);
+  }
+  return rows;
+}
+
+/// Losses (C) of rows that count, times their weights (C). Where `gradient` is true the logits (C,V) become the
+/// gradients of the losses over the denominator.
+Tensor plain_softmax_loss(Tensor& logits, const Tensor& targets, const Tensor& weights, const HeadForm& form,
+                          bool gradient) {
   const auto type = cpu::wide_type(logits);
-  const Tensor loss = at::cross_entropy_loss(logits.to(type), targets, {}, at::Reduction::None, kIgnore);  // (C)
-  if (!gradient) return loss;
-  Tensor share = logits.to(type).softmax(-1);                        // (C,V)
-  const Tensor counts = (targets != kIgnore).to(type).unsqueeze(1);  // (C,1)
-  share.scatter_add_(1, targets.clamp_min(0).unsqueeze(1), -torch::ones_like(counts));
-  logits.copy_(share.mul_(counts.mul_(factor)));
-  return loss;
+  const torch::AutoGradMode mode(gradient);
+  const Tensor in = logits.detach().to(type).requires_grad_(gradient);  // (C,V)
+  Tensor losses = row_losses(in, targets, form);                        // (C)
+  if (weights.defined()) losses = losses * weights;
+  if (gradient) logits.copy_(torch::autograd::grad({losses.sum() / form.denominator}, {in})[0]);
+  return losses.detach();
 }
 
 /// The same by one fused pass over each row where the logits are on a processor.
-Tensor softmax_loss(Tensor& logits, const Tensor& targets, double factor, bool gradient) {
+Tensor softmax_loss(Tensor& logits, const Tensor& targets, const Tensor& weights, const HeadForm& form, bool gradient) {
   const auto type = cpu::kernel_type(logits);
-  if (!type) return plain_softmax_loss(logits, targets, factor, gradient);
-  const int64_t V = logits.size(1);
-  const auto* places = targets.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < targets.numel(); ++i) {
-    TORCH_CHECK_INDEX(places[i] == kIgnore || (places[i] >= 0 && places[i] < V), "target ", places[i],
-                      " is outside of the vocabulary of ", V);
+  if (!type) return plain_softmax_loss(logits, targets, weights, form, gradient);
+  Tensor losses = torch::empty(targets.sizes(), logits.options().dtype(torch::kFloat));  // (C)
+  const cpu::LossForm how{.factor = float(1 / form.denominator),
+                          .soft_cap = float(form.soft_cap),
+                          .z_loss = form.z_loss,
+                          .label_smoothing = form.label_smoothing};
+  cpu::softmax_loss(*type, how, logits.const_data_ptr(), targets.const_data_ptr<int64_t>(),
+                    weights.defined() ? weights.const_data_ptr<float>() : nullptr, targets.numel(), logits.size(1),
+                    losses.mutable_data_ptr<float>(), gradient ? logits.mutable_data_ptr() : nullptr);
+  return losses;
+}
+
+/// What by_chunks leaves beside the loss; undefined = not wanted.
+struct Results {
+  Tensor dhidden;  ///< (N,D) gets hidden's gradient; may be hidden itself
+  Tensor dweight;  ///< (V,D), as wide as sums want: has the weight's gradient added to it
+  Tensor losses;   ///< (N), zeros before: those of the rows that count
+};
+
+/// The loss of all rows, a scalar f64.
+Tensor by_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form, Results to) {
+  torch::NoGradGuard no_grad;
+  const CountedRows rows = counted_rows(targets, form.token_weights, weight.size(0));
+  const bool gathered = rows.places.defined(), overwrites = to.dhidden.is_same(hidden);
+  if (gathered && to.dhidden.defined() && !overwrites) to.dhidden.zero_();
+  Tensor loss = torch::zeros({}, hidden.options().dtype(torch::kDouble));
+  for (int64_t begin = 0; begin < rows.count; begin += form.chunk) {
+    const int64_t end = std::min(begin + form.chunk, rows.count);
+    const auto part = [&](const Tensor& all) { return all.defined() ? all.slice(0, begin, end) : all; };
+    const auto put = [&](Tensor& all, const Tensor& values) {
+      gathered ? all.index_copy_(0, part(rows.places), values) : part(all).copy_(values);
+    };
+    const Tensor h = gathered ? hidden.index_select(0, part(rows.places)) : part(hidden);  // (C,D)
+    Tensor logits = product(h, weight.t());                                                // (C,V)
+    const Tensor losses = softmax_loss(logits, part(rows.targets), part(rows.weights), form,
+                                       to.dhidden.defined() || to.dweight.defined());  // (C)
+    const Tensor& dlogits = logits;                                                    // (C,V)
+    loss += losses.sum(torch::kDouble);
+    if (to.losses.defined()) put(to.losses, losses);
+    if (to.dweight.defined()) add_product(to.dweight, dlogits.t(), h);  // before h may be overwritten
+    if (to.dhidden.defined()) put(to.dhidden, product(dlogits, weight));
   }
-  Tensor loss = torch::empty(targets.sizes(), logits.options().dtype(torch::kFloat));  // (C)
-  cpu::softmax_loss(*type, logits.const_data_ptr(), places, targets.numel(), V, kIgnore, float(factor),
-                    loss.mutable_data_ptr<float>(), gradient ? logits.mutable_data_ptr() : nullptr);
-  return loss;
+  if (gathered && overwrites) {
+    Tensor others = torch::ones(targets.sizes(), targets.options().dtype(torch::kBool));  // (N)
+    to.dhidden.masked_fill_(others.index_fill_(0, rows.places, false).unsqueeze(1), 0);
+  }
+  return loss.div_(form.denominator);
 }
 
 /// Gradients are made beside the loss, chunk by chunk, for an incoming gradient of 1; the backward scales them.
 struct ChunkedHeadLoss : torch::autograd::Function<ChunkedHeadLoss> {
   static Tensor forward(AutogradContext* context, const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-                        int64_t denominator, int64_t chunk) {
-    const bool wants_hidden = hidden.requires_grad(), wants_weight = weight.requires_grad();
-    const double factor = 1.0 / double(denominator);
-    Tensor loss = torch::zeros({}, hidden.options().dtype(torch::kDouble));
-    Tensor dhidden = wants_hidden ? torch::empty_like(hidden) : Tensor();  // (N,D)
-    Tensor dweight = wants_weight ? torch::zeros(weight.sizes(), weight.options().dtype(cpu::wide_type(weight)))
-                                  : Tensor();  // (V,D)
-    for (int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
-      const int64_t end = std::min(begin + chunk, hidden.size(0));
-      const Tensor h = hidden.slice(0, begin, end);  // (C,D)
-      Tensor logits = product(h, weight.t());        // (C,V)
-      loss += softmax_loss(logits, targets.slice(0, begin, end), factor, true).sum(torch::kDouble);
-      const Tensor& dlogits = logits;  // (C,V)
-      if (wants_hidden) dhidden.slice(0, begin, end).copy_(product(dlogits, weight));
-      if (wants_weight) add_product(dweight, dlogits.t(), h);
-    }
+                        const HeadForm& form) {
+    const Tensor dhidden = hidden.requires_grad() ? torch::empty_like(hidden) : Tensor();  // (N,D)
+    const auto wide = weight.options().dtype(cpu::wide_type(weight));
+    const Tensor dweight = weight.requires_grad() ? torch::zeros(weight.sizes(), wide) : Tensor();  // (V,D)
+    const Tensor loss = by_chunks(hidden, weight, targets, form, {dhidden, dweight, {}});
     context->save_for_backward({weight, dhidden, dweight});
-    return loss.mul_(factor).to(cpu::wide_type(hidden));
+    return loss.to(cpu::wide_type(hidden));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -72,44 +140,48 @@ struct ChunkedHeadLoss : torch::autograd::Function<ChunkedHeadLoss> {
     const Tensor &weight = saved[0], &dhidden = saved[1], &dweight = saved[2], &incoming = gradients[0];
     const auto factor = incoming.item<double>();
     return {dhidden.defined() ? (factor == 1 ? dhidden : dhidden * factor) : Tensor(),
-            dweight.defined() ? give_gradient(weight, dweight, factor) : Tensor(), Tensor(), Tensor(), Tensor()};
+            dweight.defined() ? give_gradient(weight, dweight, factor) : Tensor(), Tensor(), Tensor()};
   }
 };
 
-void check(const Tensor& hidden, const Tensor& weight, const Tensor& targets) {
+void check(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
   TORCH_CHECK(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1) && targets.dim() == 1 &&
                   targets.size(0) == hidden.size(0),
-              "head_loss wants hidden (N,D), weight (V,D), targets (N), got ", hidden.sizes(), ", ", weight.sizes(),
+              "the head wants hidden (N,D), weight (V,D), targets (N), got ", hidden.sizes(), ", ", weight.sizes(),
               ", ", targets.sizes());
+  TORCH_CHECK(!form.token_weights.defined() || form.token_weights.sizes() == targets.sizes(),
+              "the head wants token weights (N), got ", form.token_weights.sizes());
+  TORCH_CHECK(form.chunk >= 0 && form.denominator > 0 && form.soft_cap >= 0 && form.label_smoothing >= 0 &&
+                  form.label_smoothing <= 1,
+              "the head's form is out of range");
 }
 
 }  // namespace
 
-Tensor head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets, int64_t denominator,
-                 int64_t chunk) {
-  check(hidden, weight, targets);
-  if (chunk == 0) {
-    const Tensor logits = at::linear(hidden, weight).to(cpu::wide_type(hidden));  // (N,V)
-    return at::cross_entropy_loss(logits, targets, {}, at::Reduction::Sum, kIgnore) / double(denominator);
-  }
+Tensor head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
+  check(hidden, weight, targets, form);
+  if (form.chunk == 0) return plain_head_loss(hidden, weight, targets, form);
   if (torch::GradMode::is_enabled() && (hidden.requires_grad() || weight.requires_grad())) {
-    return ChunkedHeadLoss::apply(hidden, weight, targets, denominator, chunk);
+    return ChunkedHeadLoss::apply(hidden, weight, targets, form);
   }
-  const Tensor all = head_log_probabilities(hidden, weight, targets);
-  return (-all.sum(torch::kDouble) / double(denominator)).to(all.scalar_type());
+  return by_chunks(hidden, weight, targets, form, {}).to(cpu::wide_type(hidden));
 }
 
-Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets) {
-  check(hidden, weight, targets);
-  torch::NoGradGuard no_grad;
-  const int64_t chunk = automatic_head_chunk(weight.size(0));
-  Tensor result = torch::empty(targets.sizes(), hidden.options().dtype(cpu::wide_type(hidden)));  // (N)
-  for (int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
-    const int64_t end = std::min(begin + chunk, hidden.size(0));
-    Tensor logits = product(hidden.slice(0, begin, end), weight.t());  // (C,V)
-    result.slice(0, begin, end).copy_(softmax_loss(logits, targets.slice(0, begin, end), 1, false).neg_());
-  }
-  return result;
+double head_step(Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
+  check(hidden, weight, targets, form);
+  TORCH_CHECK(form.chunk > 0, "head_step goes by chunks");
+  TORCH_CHECK(hidden.is_contiguous() && !hidden.requires_grad(), "head_step overwrites hidden: pass a contiguous leaf");
+  TORCH_CHECK(!weight.requires_grad() || has_main_gradient(weight), "head_step wants a weight with a main gradient");
+  const Tensor dweight = weight.requires_grad() ? weight.grad() : Tensor();
+  return by_chunks(hidden, weight, targets, form, {hidden, dweight, {}}).item<double>();
+}
+
+Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double soft_cap) {
+  const HeadForm form{.chunk = automatic_head_chunk(weight.size(0)), .soft_cap = soft_cap};
+  check(hidden, weight, targets, form);
+  const Tensor losses = torch::zeros(targets.sizes(), hidden.options().dtype(cpu::wide_type(hidden)));  // (N)
+  by_chunks(hidden, weight, targets, form, {{}, {}, losses});
+  return -losses;
 }
 
 }  // namespace accordion::op

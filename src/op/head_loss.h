@@ -8,18 +8,41 @@ namespace accordion::op {
 
 inline constexpr int64_t kIgnore = -100;  ///< a target that does not count
 
-/// Sum of the cross-entropy of a linear head over the targets that count, divided by `denominator` (the target tokens
-/// of the whole optimizer step, so that microbatches add up to one mean). hidden (N,D), weight (V,D), targets (N) int64
-/// -> scalar f32. chunk = 0 builds all logits (N,V) at once and lets autograd keep them (the plain version); chunk = C
-/// builds (C,V) at a time and computes the gradients in the forward pass (three GEMMs a chunk): nothing of size V x N
-/// is ever held, and only the gradient of hidden is saved. The weight's gradient goes into its main gradient, scaled by
-/// the incoming gradient.
+/// The loss of a row with capped logits y, target t and l = log(sum over v of e^y[v]) is
+///   (1 - label_smoothing) (l - y[t]) + label_smoothing * mean over v of (l - y[v]) + z_loss * l^2
+/// times its token weight, over the denominator; 0 where the target is kIgnore. Label smoothing: Szegedy et al. 2016,
+/// section 7, as torch.nn.functional.cross_entropy; z-loss: Chowdhery et al. 2022 (PaLM), section 5; soft cap: Gemma
+/// Team 2024 (Gemma 2), section 2.
+struct HeadForm {
+  int64_t chunk = 0;                 ///< rows of logits at a time; 0 = all at once, by libtorch's operators
+  double denominator = 1;            ///< target tokens (or the sum of their weights) of the whole optimizer step
+  double soft_cap = 0;               ///< y = cap * tanh(logits / cap); 0: y = logits
+  double z_loss = 0;                 ///< factor of l^2
+  double label_smoothing = 0;        ///< share of the target that is spread over the vocabulary, 0..1
+  torch::Tensor token_weights = {};  ///< (N) f32; undefined = 1
+};
+
+/// Sum of the losses of a linear head over the rows: hidden (N,D), weight (V,D), targets (N) int64 -> scalar f32.
+/// chunk = 0 builds all logits (N,V) at once and lets autograd keep them: the definition. chunk = C builds (C,V) at a
+/// time and computes the gradients in the forward pass (three GEMMs a chunk): nothing of size V x N is ever held, but
+/// the gradients of hidden and, in f32, of the weight wait for the backward pass. Rows that do not count (target
+/// kIgnore, or token weight 0) are left out of the products. The weight's gradient goes into its main gradient. Luo et
+/// al. 2024 (arXiv 2407.15892), algorithms 2 and 4; Hsu et al. 2024 (arXiv 2410.10989).
 torch::Tensor head_loss(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
-                        int64_t denominator, int64_t chunk);
+                        const HeadForm& form);
+
+/// The same loss by chunks (form.chunk > 0) outside of autograd, for an incoming gradient of 1, with nothing left to
+/// wait: the weight's gradient is added to its main gradient, chunk by chunk (a weight that needs none is left alone),
+/// and hidden's takes the place of its values, 0 in rows that do not count. hidden is contiguous and needs no gradient,
+/// as `detach()` of what the model returned; pass it to that tensor's backward(). Beside the arguments it holds the
+/// logits of a chunk, the chunk's hidden gradient and, in bf16, one product of the weight's size and type. Returns the
+/// loss. As the weight takes no part in the graph here, a hook on its AccumulateGrad node sees only its other uses.
+double head_step(torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
+                 const HeadForm& form);
 
 /// log p(target) of each row without the (N,V) log-probabilities: hidden (N,D), weight (V,D), targets (N) -> (N) f32; 0
 /// where the target is kIgnore. No gradient.
 torch::Tensor head_log_probabilities(const torch::Tensor& hidden, const torch::Tensor& weight,
-                                     const torch::Tensor& targets);
+                                     const torch::Tensor& targets, double soft_cap = 0);
 
 }  // namespace accordion::op

@@ -215,6 +215,17 @@ struct OptimizerRecipe {
   }
 };
 
+/// What is minimised beside the cross-entropy.
+struct LossRecipe {
+  double z_loss = 0;
+  double label_smoothing = 0;
+  void visit(auto&& v) {
+    v("z_loss", z_loss, "factor of the squared log of the softmax's denominator, added to each token's loss; 0 = off",
+      kNotNegative);
+    v("label_smoothing", label_smoothing, "share of each target that is spread over the vocabulary; 0 = off", kShare);
+  }
+};
+
 enum class LrKind { cosine, linear, constant };
 template <>
 struct Names<LrKind> {
@@ -348,6 +359,7 @@ struct Recipe {
   Amount budget{.tokens = 20'000'000};
   BatchRecipe batch;
   LengthScheduleRecipe length_schedule;
+  LossRecipe loss;
   OptimizerRecipe optimizer;
   LrScheduleRecipe lr_schedule;
   Precision precision = Precision::automatic;
@@ -363,6 +375,7 @@ struct Recipe {
     v("budget", budget, "when the run ends: the first of the units named that is reached");
     v("batch", batch, "what an optimizer step holds");
     v("length_schedule", length_schedule, "how the sequence length goes");
+    v("loss", loss, "what training minimises and logs as its loss; evaluation is the cross-entropy alone");
     v("optimizer", optimizer, "AdamW");
     v("lr_schedule", lr_schedule, "how the learning rate goes");
     v("precision", precision,

@@ -29,15 +29,14 @@ double temporary_per_token(const ModelConfig& model, double element) {
 }
 
 /// The head and its loss. By chunks: a chunk's logits, which become their gradients in place, the gradient of its
-/// hidden states and that of all, the f32 sum of the weight's gradient, and where the weight is narrower a product of
+/// hidden states, which then takes their place, and where the weight is narrower than its main gradient a product of
 /// its type. All at once: f32 log-probabilities, their gradient and that of the logits.
 double head_bytes(const ModelConfig& model, double element, int64_t tokens, const MiniSequence& head) {
   const auto vocabulary = static_cast<double>(model.vocabulary), width = static_cast<double>(model.width);
   const auto count = static_cast<double>(tokens);
   const auto chunk = static_cast<double>(std::min(head_chunk(head, model.vocabulary, tokens), tokens));
   if (chunk == 0) return count * vocabulary * 12;
-  return chunk * (vocabulary + width) * element + count * width * element +
-         vocabulary * width * (4 + (element < 4 ? element : 0));
+  return element * (chunk * vocabulary + (element < 4 ? std::max(chunk, vocabulary) : chunk) * width);
 }
 
 }  // namespace

@@ -9,11 +9,29 @@
 #include "schedule/length.h"
 
 namespace accordion {
+namespace {
+
+/// The loss of the rows' hidden states (N,D), with the gradients of all weights.
+double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
+                const op::HeadForm& form) {
+  if (form.chunk == 0) {
+    const auto loss = op::head_loss(hidden, weight, targets, form);
+    loss.backward();
+    return loss.item<double>();
+  }
+  auto gradient = hidden.detach();  // the same storage: the final norm does not keep its output
+  const double loss = op::head_step(gradient, weight, targets, form);
+  hidden.backward(gradient);
+  return loss;
+}
+
+}  // namespace
 
 StepForm step_form(const Recipe& recipe) {
   return {{recipe.data.document_mask, recipe.data.restart_positions, recipe.memory},
           recipe.batch.microbatch,
-          recipe.memory.mini_sequence.head};
+          recipe.memory.mini_sequence.head,
+          recipe.loss};
 }
 
 double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form) {
@@ -22,10 +40,12 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   for (int64_t first = 0; first < batch.rows; first += at_once) {
     const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
-    auto part = op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), batch.rows * batch.length,
-                              head_chunk(form.head, model.config().vocabulary, hidden.size(0)));
-    part.backward();
-    loss += part.item<double>();
+    const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
+                            .denominator = static_cast<double>(batch.rows * batch.length),
+                            .soft_cap = form.soft_cap,
+                            .z_loss = form.loss.z_loss,
+                            .label_smoothing = form.loss.label_smoothing};
+    loss += backward(hidden, model.head_weight(), rows.targets.flatten(), head);
   }
   return loss;
 }

@@ -12,11 +12,14 @@ struct StepForm {
   PassForm pass;
   AutoCount microbatch;  ///< rows of one forward and backward pass
   MiniSequence head;     ///< how the head and its loss go by mini-sequences
+  LossRecipe loss;
+  double soft_cap = 0;  ///< of the logits (op::HeadForm)
 };
 StepForm step_form(const Recipe& recipe);
 
-/// The mean loss over the batch's targets. Gradients of all microbatches add up in the weights' main gradients, under
-/// one denominator: the result does not depend on the microbatch but for the order of additions.
+/// The mean loss over the batch's targets, with what the form's loss adds to the cross-entropy. Gradients of all
+/// microbatches add up in the weights' main gradients, under one denominator: the result does not depend on the
+/// microbatch but for the order of additions.
 double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form);
 
 /// The type of weights and activations that a precision stands for on this machine.

@@ -72,7 +72,9 @@ TEST_P(EveryTransformer, EveryWeightGetsAGradient) {
   model.make_trainable();
   const auto ids = torch::randint(0, 61, {2, 20}, torch::kLong);
   const auto hidden = model.hidden(ids).flatten(0, 1);
-  op::head_loss(hidden, model.head_weight(), torch::randint(0, 61, {40}, torch::kLong), 40, 16).backward();
+  op::head_loss(hidden, model.head_weight(), torch::randint(0, 61, {40}, torch::kLong),
+                {.chunk = 16, .denominator = 40})
+      .backward();
   for (const auto& [name, weight] : model.weights()) {
     ASSERT_TRUE(weight.grad().defined()) << name;
     // A bias of all keys alike does not change a softmax.
@@ -87,7 +89,8 @@ TEST_P(EveryTransformer, GradientsAgreeWithFiniteDifferences) {
   model.make_trainable();
   const auto ids = torch::randint(0, 61, {1, 9}, torch::kLong), targets = torch::randint(0, 61, {9}, torch::kLong);
   const auto loss = [&] {
-    return op::head_loss(model.hidden(ids).flatten(0, 1), model.head_weight(), targets, 9, 0).to(torch::kDouble);
+    return op::head_loss(model.hidden(ids).flatten(0, 1), model.head_weight(), targets, {.denominator = 9})
+        .to(torch::kDouble);
   };
   loss().backward();
   const torch::NoGradGuard guard;

@@ -46,6 +46,7 @@ length_schedule:
     - {ramp: root, from: 64, to: 1k, until: 45000, degree: 3}
     - {ramp: table, table: [[0, 8], [10, 16]], until: end}
 optimizer: {betas: [0.8, 0.99], clip: 2}
+loss: {z_loss: 1e-4, label_smoothing: 0.1}
 lr_schedule: {kind: linear, warmup: {steps: 7}}
 precision: bf16
 memory: {mini_sequence: {mlp: {count: 4}, head: 512}}
@@ -69,6 +70,8 @@ evaluation: {every: {tokens: 1e6}, lengths: 128}
   EXPECT_FALSE(segments[1].until.at);
   EXPECT_THAT(segments[1].table, ElementsAre(ElementsAre(0, 8), ElementsAre(10, 16)));
   EXPECT_THAT(recipe.optimizer.betas, ElementsAre(0.8, 0.99));
+  EXPECT_EQ(recipe.loss.z_loss, 1e-4);
+  EXPECT_EQ(recipe.loss.label_smoothing, 0.1);
   EXPECT_EQ(recipe.lr_schedule.warmup.steps, 7);
   EXPECT_EQ(recipe.precision, Precision::bf16);
   EXPECT_EQ(recipe.memory.mini_sequence.mlp.kind, MiniSequence::Kind::count);

@@ -61,7 +61,7 @@ def save_initial(family, folder):
     return model
 
 
-def plain_loop(model, tokens):
+def plain_loop(model, tokens, z_loss, label_smoothing):
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
@@ -73,7 +73,8 @@ def plain_loop(model, tokens):
         window = torch.from_numpy(tokens[at: at + TOKENS + 1])
         at += TOKENS
         logits = model(window[:-1].view(rows, length)).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), window[1:])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), window[1:], label_smoothing=label_smoothing)
+        loss = loss + z_loss * logits.logsumexp(-1).square().mean()
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
@@ -97,6 +98,7 @@ length_schedule:
   progress: steps
   max_length: 64
   segments: [{{length: 16, until: {switch}}}, {{length: 64, until: end}}]
+loss: {{z_loss: {z_loss}, label_smoothing: {label_smoothing}}}
 optimizer: {{lr: {lr}}}
 lr_schedule: {{warmup: {{steps: {warmup}}}}}
 precision: f32
@@ -104,16 +106,16 @@ evaluation: {{every: {{steps: 100}}, tokens: 64, lengths: [64]}}
 """
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_same_losses_and_norms(family, corpus, tmp_path):
+@pytest.mark.parametrize("family, z_loss, label_smoothing", [*((family, 0, 0) for family in FAMILIES), ("llama", 1e-2, 0.1)])
+def test_same_losses_and_norms(family, z_loss, label_smoothing, corpus, tmp_path):
     folder, tokens = corpus
     model = save_initial(family, tmp_path / "model")
-    losses, norms = plain_loop(model, tokens)
+    losses, norms = plain_loop(model, tokens, z_loss, label_smoothing)
     for microbatch in (1000, 3):
         name = tmp_path / f"run-{microbatch}"
         (tmp_path / "recipe.yaml").write_text(RECIPE.format(
             model=tmp_path / "model", run=name, corpus=folder, steps=STEPS, tokens=TOKENS, microbatch=microbatch,
-            switch=SWITCH, lr=LR, warmup=WARMUP))
+            switch=SWITCH, lr=LR, warmup=WARMUP, z_loss=z_loss, label_smoothing=label_smoothing))
         run("train", tmp_path / "recipe.yaml")
         steps = metrics(name)
         assert [s["length"] for s in steps] == lengths()

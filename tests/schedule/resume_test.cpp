@@ -45,6 +45,8 @@ TEST(Resume, WhatMayNot) {
   EXPECT_THAT(refusal({"optimizer.lr=1e-4"}, 1000), HasSubstr("cannot change optimizer.lr ('0.001' -> '1e-04')"));
   EXPECT_THAT(refusal({"batch.tokens=8192"}, 1000), HasSubstr("batch.tokens"));
   EXPECT_THAT(refusal({"seed=2"}, 1000), HasSubstr("seed"));
+  EXPECT_THAT(refusal({"loss.z_loss=1e-4"}, 1000), HasSubstr("cannot change loss.z_loss ('0' -> '1e-04')"));
+  EXPECT_THAT(refusal({"loss.label_smoothing=0.1"}, 1000), HasSubstr("loss.label_smoothing"));
   EXPECT_THAT(refusal({"data.train=other"}, 1000), HasSubstr("data.train.0.path"));
   EXPECT_THAT(refusal({"length_schedule.multiple_of=16"}, 1000), HasSubstr("length_schedule.multiple_of"));
 }

@@ -50,10 +50,16 @@ void rotate(Type type, const RotaryShape& shape, const void* x, const float* cos
 
 // ---- loss.cpp: N rows of V logits
 
-/// loss (N): -log softmax(logits)[target], 0 where the target is `ignored`. Where `gradient` is not null it gets
-/// factor * (softmax - onehot), 0 in ignored rows; it may be `logits`.
-void softmax_loss(Type type, const void* logits, const int64_t* targets, int64_t N, int64_t V, int64_t ignored,
-                  float factor, float* loss, void* gradient);
+struct LossForm {
+  float factor;            ///< of the gradients, not of the losses
+  float soft_cap;          ///< y = cap * tanh(logits / cap); 0: y = logits
+  double z_loss;           ///< + z_loss * log(sum e^y)^2
+  double label_smoothing;  ///< this share of the target is spread over all V
+};
+/// loss (N), times weights (N) where not null. Where `gradient` is not null it gets the gradient of the losses times
+/// the factor; it may be `logits`.
+void softmax_loss(Type type, const LossForm& form, const void* logits, const int64_t* targets, const float* weights,
+                  int64_t N, int64_t V, float* loss, void* gradient);
 
 // ---- update.cpp
 
