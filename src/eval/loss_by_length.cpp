@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "op/head_loss.h"
-#include "schedule/chunk.h"
 
 namespace accordion {
 namespace {
@@ -77,9 +76,10 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
   for (const auto& batch : batches_.at(length)) {
     const auto rows = take_rows(batch, 0, batch.rows, form_, model.device());
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
-    sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), 1,
-                         automatic_head_chunk(model.config().vocabulary))
-               .item<double>();
+    sum -=
+        op::head_log_probabilities(hidden, model.head_weight(), rows.targets.flatten(), model.config().final_soft_cap)
+            .sum(torch::kDouble)
+            .item<double>();
     result.tokens += batch.rows * batch.length;
   }
   result.loss = sum / static_cast<double>(result.tokens);

@@ -85,9 +85,13 @@ Transformer::Transformer(ModelConfig config, torch::Dtype dtype, torch::Device d
     layer.value = add_linear(name + "value", c.kv_heads * c.head_width, c.width, c.qkv_bias);
     layer.output = add_linear(name + "output", c.width, c.heads * c.head_width, c.output_bias);
     layer.mlp_norm = add_norm(name + "mlp_norm");
-    if (c.mlp == MlpKind::swiglu) layer.gate = add_linear(name + "gate", c.inner, c.width, c.mlp_bias);
+    if (c.gated()) layer.gate = add_linear(name + "gate", c.inner, c.width, c.mlp_bias);
     layer.up = add_linear(name + "up", c.inner, c.width, c.mlp_bias);
     layer.down = add_linear(name + "down", c.width, c.inner, c.mlp_bias);
+    if (c.post_norms) {
+      layer.attention_post_norm = add_norm(name + "attention_post_norm");
+      layer.mlp_post_norm = add_norm(name + "mlp_post_norm");
+    }
     layers_.push_back(std::move(layer));
   }
   final_norm_ = add_norm("final_norm");
@@ -124,12 +128,13 @@ void Transformer::initialise(int64_t seed) {
       return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
     };
     if (weight.dim() == 1) {
-      weight.fill_(ends(".bias") ? 0 : 1);
+      weight.fill_(ends(".bias") || config_.norm_plus_one ? 0 : 1);
       continue;
     }
     const bool into_residual = ends(".output.weight") || ends(".down.weight");
     const double deviation = config_.initializer_range / (into_residual ? residual : 1);
     weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0, deviation, generator));
+    if (name == "embedding.weight" && config_.pad >= 0 && config_.pad < config_.vocabulary) weight[config_.pad].zero_();
   }
 }
 
@@ -155,6 +160,7 @@ torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) co
   Context context;
   context.cache = pass.cache;
   context.form.scale = config_.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_width)));
+  context.form.soft_cap = config_.attention_soft_cap;
   context.form.alibi_slopes = alibi_slopes_;
   context.form.pieces = pass.pieces;
   if (config_.position == PositionKind::rotary) {
@@ -164,6 +170,7 @@ torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) co
   }
 
   auto x = op::embedding(ids, embedding_);  // (B,T,D)
+  if (config_.embedding_scale != 1) x = x * torch::tensor(config_.embedding_scale, torch::kFloat).to(dtype_);
   if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
   for (size_t layer = 0; layer < layers_.size(); ++layer) x = block(x, layer, context);
   if (pass.cache) pass.cache->length += length;
@@ -192,19 +199,29 @@ torch::Tensor Transformer::attention(const torch::Tensor& x, size_t layer, const
     k = append(cache->keys[layer], k, cache->length);    // (B,S,K,E)
     v = append(cache->values[layer], v, cache->length);  // (B,S,K,E)
   }
-  const auto y = op::attention(q, k, v, context.form).output;  // (B,T,H,E)
-  return linear(y.reshape({B, T, H * E}), weights.output);     // (B,T,D)
+  auto form = context.form;
+  form.window = config_.window_of(static_cast<int64_t>(layer));
+  const auto y = op::attention(q, k, v, form).output;                      // (B,T,H,E)
+  const auto attended = linear(y.reshape({B, T, H * E}), weights.output);  // (B,T,D)
+  return config_.post_norms ? norm(attended, weights.attention_post_norm) : attended;
 }
 
 torch::Tensor Transformer::mlp(const torch::Tensor& x, const Layer& weights) const {
-  const auto up = linear(x, weights.up);  // (B,T,F)
+  const auto y = linear(activated(x, weights), weights.down);  // (B,T,F) -> (B,T,D)
+  return config_.post_norms ? norm(y, weights.mlp_post_norm) : y;
+}
+
+torch::Tensor Transformer::activated(const torch::Tensor& x, const Layer& weights) const {
+  const auto up = linear(x, weights.up);  // (B,T,D) -> (B,T,F)
   switch (config_.mlp) {
     case MlpKind::gelu:
-      return linear(op::gelu(up, false), weights.down);  // (B,T,D)
+      return op::gelu(up, false);
     case MlpKind::gelu_tanh:
-      return linear(op::gelu(up, true), weights.down);
+      return op::gelu(up, true);
     case MlpKind::swiglu:
-      return linear(op::swiglu(linear(x, weights.gate), up), weights.down);
+      return op::swiglu(linear(x, weights.gate), up);
+    case MlpKind::geglu:
+      return op::geglu(linear(x, weights.gate), up);
   }
   TORCH_CHECK(false, "unknown MLP");
 }
@@ -214,7 +231,7 @@ torch::Tensor Transformer::norm(const torch::Tensor& x, const Norm& weights) con
     case NormKind::layer_norm:
       return op::layer_norm(x, weights.weight, weights.bias, config_.norm_epsilon);
     case NormKind::rms_norm:
-      return op::rms_norm(x, weights.weight, config_.norm_epsilon);
+      return op::rms_norm(x, weights.weight, config_.norm_epsilon, config_.norm_plus_one);
   }
   TORCH_CHECK(false, "unknown norm");
 }

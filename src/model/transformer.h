@@ -40,8 +40,9 @@ class Transformer {
   const std::vector<std::pair<std::string, torch::Tensor>>& weights() const { return weights_; }
 
   /// Draws the weights as the family's own implementation in transformers does (normal with `initializer_range`, zero
-  /// biases, unit norms; gpt2 divides the projections into the residual stream by sqrt(2 L)). Equal values for an equal
-  /// seed, whatever the dtype (bf16 gets the rounded f32 values).
+  /// biases, norms that multiply by one, a zero embedding of the padding token; gpt2 divides the projections into the
+  /// residual stream by sqrt(2 L)). Equal values for an equal seed, whatever the dtype (bf16 gets the rounded f32
+  /// values).
   void initialise(int64_t seed);
 
   /// Says that the model is used at rows of `positions` tokens: raises max_positions, as its config.json will have it.
@@ -65,8 +66,9 @@ class Transformer {
   };
   struct Layer {
     Norm attention_norm, mlp_norm;
-    Linear query, key, value, output;  // (H*E,D) (K*E,D) (K*E,D) (D,H*E)
-    Linear gate, up, down;             // (F,D) (F,D) (D,F); gate only in swiglu
+    Norm attention_post_norm, mlp_post_norm;  // only with post_norms
+    Linear query, key, value, output;         // (H*E,D) (K*E,D) (K*E,D) (D,H*E)
+    Linear gate, up, down;                    // (F,D) (F,D) (D,F); gate only where the MLP is gated
   };
 
   torch::Tensor add(const std::string& name, std::vector<int64_t> shape);
@@ -82,6 +84,7 @@ class Transformer {
   torch::Tensor block(const torch::Tensor& x, size_t layer, const Context& context) const;
   torch::Tensor attention(const torch::Tensor& x, size_t layer, const Context& context) const;
   torch::Tensor mlp(const torch::Tensor& x, const Layer& weights) const;
+  torch::Tensor activated(const torch::Tensor& x, const Layer& weights) const;  // the MLP before `down`
   torch::Tensor norm(const torch::Tensor& x, const Norm& weights) const;
 
   ModelConfig config_;

@@ -99,7 +99,7 @@ Tensor head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targe
   return (-all.sum(torch::kDouble) / double(denominator)).to(all.scalar_type());
 }
 
-Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets) {
+Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double soft_cap) {
   check(hidden, weight, targets);
   torch::NoGradGuard no_grad;
   const int64_t chunk = automatic_head_chunk(weight.size(0));
@@ -107,9 +107,14 @@ Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const 
   for (int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
     const int64_t end = std::min(begin + chunk, hidden.size(0));
     Tensor logits = product(hidden.slice(0, begin, end), weight.t());  // (C,V)
+    soft_cap_logits(logits, soft_cap);
     result.slice(0, begin, end).copy_(softmax_loss(logits, targets.slice(0, begin, end), 1, false).neg_());
   }
   return result;
+}
+
+void soft_cap_logits(Tensor& logits, double cap) {
+  if (cap > 0) logits.div_(cap).tanh_().mul_(cap);
 }
 
 }  // namespace accordion::op

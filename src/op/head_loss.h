@@ -18,8 +18,12 @@ torch::Tensor head_loss(const torch::Tensor& hidden, const torch::Tensor& weight
                         int64_t denominator, int64_t chunk);
 
 /// log p(target) of each row without the (N,V) log-probabilities: hidden (N,D), weight (V,D), targets (N) -> (N) f32; 0
-/// where the target is kIgnore. No gradient.
+/// where the target is kIgnore. The logits go through soft_cap_logits(). No gradient.
 torch::Tensor head_log_probabilities(const torch::Tensor& hidden, const torch::Tensor& weight,
-                                     const torch::Tensor& targets);
+                                     const torch::Tensor& targets, double soft_cap = 0);
+
+/// cap * tanh(logits / cap) in place, rounded to the logits' type at each step as transformers does; cap 0 = off. No
+/// gradient.
+void soft_cap_logits(torch::Tensor& logits, double cap);
 
 }  // namespace accordion::op

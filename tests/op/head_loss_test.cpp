@@ -103,4 +103,12 @@ TEST(HeadLoss, LogProbabilities) {
   EXPECT_TRUE(torch::allclose(head_log_probabilities(hidden, weight, targets), expected, 1e-5, 1e-6));
 }
 
+TEST(HeadLoss, LogProbabilitiesOfSoftCappedLogits) {
+  const Tensor hidden = random_tensor({9, 5}, 1, torch::kFloat), weight = random_tensor({13, 5}, 2, torch::kFloat);
+  const Tensor targets = torch::tensor({0, 3, 12, -100, 5, 1, 7, 2, 9}, torch::kLong);
+  const Tensor logits = torch::tanh(hidden.matmul(weight.t()) / 1.5) * 1.5;
+  const Tensor expected = -at::cross_entropy_loss(logits, targets, {}, at::Reduction::None, kIgnore);
+  EXPECT_TRUE(torch::allclose(head_log_probabilities(hidden, weight, targets, 1.5), expected, 1e-5, 1e-6));
+}
+
 }  // namespace accordion::op
