@@ -23,7 +23,7 @@ MatmulSizes matmul_sizes(const Model& model) {
 
 /// Twice the number of keys that a query of a causal row of length s sees on average, which is s itself without a
 /// window. A window w below s takes the s - w keys of the last query, s - w - 1 of the one before it, ... away:
-/// s - (s - w)^2 / s. Where s is a mean over pieces of different lengths this is at most a little too high.
+/// s - (s - w)^2 / s. Where s is a mean over pieces of different lengths this is an upper bound.
 double window_span(double s, int64_t window);
 
 /// A way of counting the FLOPs of training one token:

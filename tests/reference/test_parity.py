@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -227,6 +228,16 @@ def test_what_accordion_writes_opens_in_transformers(case, corpus, tmp_path):
     folder = written(case, corpus, tmp_path)
     rows = sequences()
     assert largest_difference(scores(folder, rows, tmp_path), expected_scores(opened(folder), rows)) < TOLERANCE
+
+
+def test_loss_by_length_of_soft_capped_logits(corpus, tmp_path):
+    folder = written("gemma2", corpus, tmp_path, initializer_range=0.5)
+    result = json.loads(accordion("eval", folder, "--data", corpus, "--lengths", "32", "--tokens", "32", "--json"))
+    tokens = np.fromfile(corpus / "validation.bin", dtype=np.uint16).astype(int).tolist()[:33]
+    model = opened(folder)
+    assert model.config.final_logit_softcapping == 3.0
+    expected = -sum(expected_scores(model, [tokens])[0][1:]) / 32
+    assert result["lengths"][0]["loss"] == pytest.approx(expected, abs=TOLERANCE)
 
 
 def test_a_model_without_positions_opens_in_transformers(corpus, tmp_path):
