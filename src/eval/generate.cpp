@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "op/head_loss.h"
 
 namespace accordion {
 namespace {
@@ -42,8 +43,9 @@ void generate(const Transformer& model, const std::vector<int64_t>& prompt, cons
   if (sampling.cache) pass.cache = &cache;
   auto ids = torch::tensor(prompt, torch::kLong).unsqueeze(0).to(model.device());  // (1,T)
   for (int64_t n = 0; n < sampling.max_tokens; ++n) {
-    const auto last = model.hidden(ids, pass).select(1, -1);                      // (1,T,D) -> (1,D)
-    const auto logits = torch::matmul(last, model.head_weight().t()).squeeze(0);  // (V)
+    const auto last = model.hidden(ids, pass).select(1, -1);                // (1,T,D) -> (1,D)
+    auto logits = torch::matmul(last, model.head_weight().t()).squeeze(0);  // (V)
+    op::soft_cap_logits(logits, config.final_soft_cap);
     const int64_t id = draw(logits.narrow(0, 0, vocabulary).to(torch::kCPU, torch::kFloat), sampling, generator);
     if (!take(id)) return;
     const auto next = torch::full({1, 1}, id, torch::dtype(torch::kLong).device(model.device()));

@@ -76,7 +76,8 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
   LengthLoss result;
   result.length = length;
   double sum = 0;
-  const op::HeadForm form{.chunk = automatic_head_chunk(model.config().vocabulary)};
+  const op::HeadForm form{.chunk = automatic_head_chunk(model.config().vocabulary),
+                          .soft_cap = model.config().final_soft_cap};
   for (const auto& batch : batches_.at(length)) {
     const auto rows = take_rows(batch, 0, batch.rows, form_, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)

@@ -11,7 +11,8 @@ std::vector<std::optional<double>> score(const Transformer& model, const std::ve
   const auto tokens = torch::tensor(ids, torch::kLong).to(model.device());   // (T)
   const auto inputs = tokens.slice(0, 0, -1), targets = tokens.slice(0, 1);  // (T-1)
   const auto hidden = model.hidden(inputs.unsqueeze(0)).squeeze(0);          // (T-1,D)
-  const auto scores = op::head_log_probabilities(hidden, model.head_weight(), targets).to(torch::kCPU, torch::kDouble);
+  const auto scores = op::head_log_probabilities(hidden, model.head_weight(), targets, model.config().final_soft_cap)
+                          .to(torch::kCPU, torch::kDouble);
   for (size_t t = 1; t < ids.size(); ++t) result[t] = scores[static_cast<int64_t>(t) - 1].item<double>();
   return result;
 }

@@ -5,19 +5,20 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/names.h"
 
 namespace accordion {
 
 /// Hugging Face's `model_type`s that we read and write.
-enum class Family { gpt2, gpt_neox, llama, mpt };
+enum class Family { gpt2, gpt_neox, llama, mistral, qwen2, gemma2, mpt };
 template <>
 struct Names<Family> {
-  static constexpr std::array value{"gpt2", "gpt_neox", "llama", "mpt"};
+  static constexpr std::array value{"gpt2", "gpt_neox", "llama", "mistral", "qwen2", "gemma2", "mpt"};
 };
 enum class NormKind { layer_norm, rms_norm };
-enum class MlpKind { gelu, gelu_tanh, swiglu };
+enum class MlpKind { gelu, gelu_tanh, swiglu, geglu };  // geglu: with the tanh form of GELU
 enum class PositionKind { none, learned, rotary, alibi };
 template <>
 struct Names<PositionKind> {
@@ -32,6 +33,8 @@ struct ModelConfig {
   NormKind norm = NormKind::rms_norm;
   double norm_epsilon = 1e-5;
   bool norm_bias = false;
+  bool norm_plus_one = false;  // norms multiply by 1 + weight
+  bool post_norms = false;     // x + norm(attention(norm(x))), then x + norm(mlp(norm(x)))
   MlpKind mlp = MlpKind::swiglu;
   bool mlp_bias = false;
   bool qkv_bias = false, output_bias = false;  // of the attention's projections
@@ -45,11 +48,19 @@ struct ModelConfig {
     int64_t original_positions = 8192;
   } rotary_scaling;
   std::optional<double> attention_scale;  // default 1 / sqrt(E)
+  double attention_soft_cap = 0;          // scores become cap * tanh(score / cap); 0 = off
+  double final_soft_cap = 0;              // the same of the head's logits
+  std::vector<int64_t> windows;           // by layer: a query sees so many keys, itself the last; 0 = all. Empty = all
+  double embedding_scale = 1;             // of the token embeddings, rounded to the type of the weights
   bool parallel_residual = false;         // x + attention(norm1(x)) + mlp(norm2(x))
   bool tied_head = false;
   double initializer_range = 0.02;
   int64_t bos = -1, eos = -1;  // token ids; -1 = none
+  int64_t pad = -1;            // its embedding starts at 0
   nlohmann::json original;     // the config.json it came from; written back with what changed
+
+  int64_t window_of(int64_t layer) const { return windows.empty() ? 0 : windows[static_cast<size_t>(layer)]; }
+  bool gated() const { return mlp == MlpKind::swiglu || mlp == MlpKind::geglu; }  // three matrices in the MLP, not two
 
   /// Number of trainable values.
   int64_t parameters() const;

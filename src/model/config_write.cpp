@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "model/config.h"
@@ -15,6 +17,8 @@ std::string activation_name(const ModelConfig& config) {
       return "gelu_new";
     case MlpKind::swiglu:
       return "silu";
+    case MlpKind::geglu:
+      return "gelu_pytorch_tanh";
   }
   return {};
 }
@@ -72,8 +76,8 @@ json gpt_neox_json(const ModelConfig& config) {
           {"hidden_dropout", 0.0}};
 }
 
-json llama_json(const ModelConfig& config) {
-  return {{"architectures", {"LlamaForCausalLM"}},
+json llama_like_json(const ModelConfig& config, const char* architecture) {
+  return {{"architectures", {architecture}},
           {"num_hidden_layers", config.layers},
           {"hidden_size", config.width},
           {"num_attention_heads", config.heads},
@@ -82,12 +86,60 @@ json llama_json(const ModelConfig& config) {
           {"intermediate_size", config.inner},
           {"max_position_embeddings", config.max_positions},
           {"rms_norm_eps", config.norm_epsilon},
-          {"attention_bias", config.qkv_bias},
-          {"mlp_bias", config.mlp_bias},
-          {"hidden_act", activation_name(config)},
+          {config.family == Family::gemma2 ? "hidden_activation" : "hidden_act", activation_name(config)},
           {"rope_theta", config.rotary_base},
           {"rope_scaling", rotary_scaling_json(config.rotary_scaling)},
           {"attention_dropout", 0.0}};
+}
+
+json llama_json(const ModelConfig& config) {
+  json own = llama_like_json(config, "LlamaForCausalLM");
+  own["attention_bias"] = config.qkv_bias;
+  own["mlp_bias"] = config.mlp_bias;
+  return own;
+}
+
+int64_t widest_window(const ModelConfig& config) {
+  return config.windows.empty() ? 0 : *std::max_element(config.windows.begin(), config.windows.end());
+}
+
+json layer_types(const ModelConfig& config) {
+  json types = json::array();
+  for (int64_t l = 0; l < config.layers; ++l)
+    types.push_back(config.window_of(l) > 0 ? "sliding_attention" : "full_attention");
+  return types;
+}
+
+json mistral_json(const ModelConfig& config) {
+  json own = llama_like_json(config, "MistralForCausalLM");
+  const int64_t window = widest_window(config);
+  own["sliding_window"] = window > 0 ? json(window) : json(nullptr);
+  return own;
+}
+
+json qwen2_json(const ModelConfig& config) {
+  json own = llama_like_json(config, "Qwen2ForCausalLM");
+  own["use_sliding_window"] = !config.windows.empty();
+  if (config.windows.empty()) return own;
+  const auto first = std::find_if(config.windows.begin(), config.windows.end(), [](int64_t w) { return w > 0; });
+  own["sliding_window"] = widest_window(config);
+  own["max_window_layers"] = first - config.windows.begin();  // transformers 4 knows this key alone
+  own["layer_types"] = layer_types(config);
+  return own;
+}
+
+json gemma2_json(const ModelConfig& config) {
+  json own = llama_like_json(config, "Gemma2ForCausalLM");
+  const auto cap = [](double value) { return value > 0 ? json(value) : json(nullptr); };
+  const double scale = config.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config.head_width)));
+  own["attention_bias"] = config.qkv_bias;
+  own["query_pre_attn_scalar"] = std::llround(1 / (scale * scale));  // transformers 5 insists on a whole number
+  own["attn_logit_softcapping"] = cap(config.attention_soft_cap);
+  own["final_logit_softcapping"] = cap(config.final_soft_cap);
+  // transformers insists on a window; where no layer slides one of all positions says the same.
+  own["sliding_window"] = config.windows.empty() ? config.max_positions : widest_window(config);
+  own["layer_types"] = layer_types(config);
+  return own;
 }
 
 json mpt_json(const ModelConfig& config) {
@@ -120,6 +172,15 @@ json model_config_json(const ModelConfig& config) {
       break;
     case Family::llama:
       own = llama_json(config);
+      break;
+    case Family::mistral:
+      own = mistral_json(config);
+      break;
+    case Family::qwen2:
+      own = qwen2_json(config);
+      break;
+    case Family::gemma2:
+      own = gemma2_json(config);
       break;
     case Family::mpt:
       own = mpt_json(config);

@@ -92,9 +92,13 @@ Transformer::Transformer(ModelConfig config, torch::Dtype dtype, torch::Device d
     layer.value = add_linear(name + "value", c.kv_heads * c.head_width, c.width, c.qkv_bias);
     layer.output = add_linear(name + "output", c.width, c.heads * c.head_width, c.output_bias);
     layer.mlp_norm = add_norm(name + "mlp_norm");
-    if (c.mlp == MlpKind::swiglu) layer.gate = add_linear(name + "gate", c.inner, c.width, c.mlp_bias);
+    if (c.gated()) layer.gate = add_linear(name + "gate", c.inner, c.width, c.mlp_bias);
     layer.up = add_linear(name + "up", c.inner, c.width, c.mlp_bias);
     layer.down = add_linear(name + "down", c.width, c.inner, c.mlp_bias);
+    if (c.post_norms) {
+      layer.attention_post_norm = add_norm(name + "attention_post_norm");
+      layer.mlp_post_norm = add_norm(name + "mlp_post_norm");
+    }
     layers_.push_back(std::move(layer));
   }
   final_norm_ = add_norm("final_norm");
@@ -131,12 +135,13 @@ void Transformer::initialise(int64_t seed) {
       return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
     };
     if (weight.dim() == 1) {
-      weight.fill_(ends(".bias") ? 0 : 1);
+      weight.fill_(ends(".bias") || config_.norm_plus_one ? 0 : 1);
       continue;
     }
     const bool into_residual = ends(".output.weight") || ends(".down.weight");
     const double deviation = config_.initializer_range / (into_residual ? residual : 1);
     weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0, deviation, generator));
+    if (name == "embedding.weight" && config_.pad >= 0 && config_.pad < config_.vocabulary) weight[config_.pad].zero_();
   }
 }
 
@@ -163,16 +168,23 @@ torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) co
   context->cache = pass.cache;
   context->fold = pass.fold;
   context->form.scale = config_.attention_scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_width)));
+  context->form.soft_cap = config_.attention_soft_cap;
   context->form.alibi_slopes = alibi_slopes_;
   context->form.pieces = pass.pieces;
   context->positions = positions;
   if (pass.fold.by_queries()) {
-    context->first = op::first_keys(context->form, ids.size(0), length, length);  // (B,T)
+    for (int64_t l = 0; l < config_.layers; ++l) {
+      auto form = context->form;
+      form.window = config_.window_of(l);
+      auto& first = context->first[form.window];
+      if (!first.defined()) first = op::first_keys(form, ids.size(0), length, length);  // (B,T)
+    }
   } else if (config_.position == PositionKind::rotary) {
     std::tie(context->cos, context->sin) = angles(positions);
   }
 
   auto x = op::embedding(ids, embedding_);  // (B,T,D)
+  if (config_.embedding_scale != 1) x = x * torch::tensor(config_.embedding_scale, torch::kFloat).to(dtype_);
   if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
   for (size_t l = 0; l < layers_.size(); ++l) {
     notify(x, pass, static_cast<int64_t>(l));
@@ -263,23 +275,37 @@ torch::Tensor Transformer::attention(const torch::Tensor& x, size_t l, const Con
     k = append(cache->keys[l], k, cache->length);    // (B,S,K,E)
     v = append(cache->values[l], v, cache->length);  // (B,S,K,E)
   }
-  const auto y = chunk.row ? op::attention_chunk(q, k, v, chunk.begin, context.first.narrow(0, chunk.row_number, 1),
-                                                 context.form, chunk.row)
-                           : op::attention(q, k, v, context.form).output;  // (B,T,H,E)
-  return linear(y.reshape({B, T, H * E}), weights.output);                 // (B,T,D)
+  auto form = context.form;
+  form.window = config_.window_of(static_cast<int64_t>(l));
+  torch::Tensor y;  // (B,T,H,E)
+  if (chunk.row) {
+    const auto first = context.first.at(form.window).narrow(0, chunk.row_number, 1);  // (1,T)
+    y = op::attention_chunk(q, k, v, chunk.begin, first, form, chunk.row);
+  } else {
+    y = op::attention(q, k, v, form).output;
+  }
+  const auto attended = linear(y.reshape({B, T, H * E}), weights.output);  // (B,T,D)
+  return config_.post_norms ? norm(attended, weights.attention_post_norm) : attended;
 }
 
-/// `want` is for a replay: the last product's values are not needed to go back through it.
+/// `want` is for a replay: nothing needs the values of the last product to go back through it, but for a norm after it.
 torch::Tensor Transformer::mlp(const torch::Tensor& x, const Layer& weights, Want want) const {
-  const bool read = want == Want::values;
-  const auto up = linear(x, weights.up);  // (B,T,F)
+  const bool read = want == Want::values || config_.post_norms;
+  const auto y = linear(activated(x, weights), weights.down, read);  // (B,T,F) -> (B,T,D)
+  return config_.post_norms ? norm(y, weights.mlp_post_norm) : y;
+}
+
+torch::Tensor Transformer::activated(const torch::Tensor& x, const Layer& weights) const {
+  const auto up = linear(x, weights.up);  // (B,T,D) -> (B,T,F)
   switch (config_.mlp) {
     case MlpKind::gelu:
-      return linear(op::gelu(up, false), weights.down, read);  // (B,T,D)
+      return op::gelu(up, false);
     case MlpKind::gelu_tanh:
-      return linear(op::gelu(up, true), weights.down, read);
+      return op::gelu(up, true);
     case MlpKind::swiglu:
-      return linear(op::swiglu(linear(x, weights.gate), up), weights.down, read);
+      return op::swiglu(linear(x, weights.gate), up);
+    case MlpKind::geglu:
+      return op::geglu(linear(x, weights.gate), up);
   }
   TORCH_CHECK(false, "unknown MLP");
 }
@@ -289,7 +315,7 @@ torch::Tensor Transformer::norm(const torch::Tensor& x, const Norm& weights) con
     case NormKind::layer_norm:
       return op::layer_norm(x, weights.weight, weights.bias, config_.norm_epsilon);
     case NormKind::rms_norm:
-      return op::rms_norm(x, weights.weight, config_.norm_epsilon);
+      return op::rms_norm(x, weights.weight, config_.norm_epsilon, config_.norm_plus_one);
   }
   TORCH_CHECK(false, "unknown norm");
 }

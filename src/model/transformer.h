@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -47,8 +48,9 @@ class Transformer {
   const std::vector<std::pair<std::string, torch::Tensor>>& weights() const { return weights_; }
 
   /// Draws the weights as the family's own implementation in transformers does (normal with `initializer_range`, zero
-  /// biases, unit norms; gpt2 divides the projections into the residual stream by sqrt(2 L)). Equal values for an equal
-  /// seed, whatever the dtype (bf16 gets the rounded f32 values).
+  /// biases, norms that multiply by one, a zero embedding of the padding token; gpt2 divides the projections into the
+  /// residual stream by sqrt(2 L)). Equal values for an equal seed, whatever the dtype (bf16 gets the rounded f32
+  /// values).
   void initialise(int64_t seed);
 
   /// Says that the model is used at rows of `positions` tokens: raises max_positions, as its config.json will have it.
@@ -72,8 +74,9 @@ class Transformer {
   };
   struct Layer {
     Norm attention_norm, mlp_norm;
-    Linear query, key, value, output;  // (H*E,D) (K*E,D) (K*E,D) (D,H*E)
-    Linear gate, up, down;             // (F,D) (F,D) (D,F); gate only in swiglu
+    Norm attention_post_norm, mlp_post_norm;  // only with post_norms
+    Linear query, key, value, output;         // (H*E,D) (K*E,D) (K*E,D) (D,H*E)
+    Linear gate, up, down;                    // (F,D) (F,D) (D,F); gate only where the MLP is gated
   };
 
   torch::Tensor add(const std::string& name, std::vector<int64_t> shape);
@@ -83,9 +86,9 @@ class Transformer {
   /// What the layers of one pass share.
   struct Context {
     op::AttentionForm form;
-    torch::Tensor positions;  // (B,T) or (T) int64
-    torch::Tensor cos, sin;   // (B,T,R/2) or (T,R/2); undefined without rotary positions, or by chunks
-    torch::Tensor first;      // (B,T) the first key that each query sees; only by chunks
+    torch::Tensor positions;                 // (B,T) or (T) int64
+    torch::Tensor cos, sin;                  // (B,T,R/2) or (T,R/2); undefined without rotary positions, or by chunks
+    std::map<int64_t, torch::Tensor> first;  // by window: (B,T) the first key that each query sees; only by chunks
     KeyValueCache* cache = nullptr;
     memory::Fold fold;
   };
@@ -101,6 +104,7 @@ class Transformer {
   torch::Tensor rotate(const torch::Tensor& x, const Context& context, const Chunk& chunk) const;
   std::pair<torch::Tensor, torch::Tensor> angles(const torch::Tensor& positions) const;
   torch::Tensor mlp(const torch::Tensor& x, const Layer& weights, Want want) const;
+  torch::Tensor activated(const torch::Tensor& x, const Layer& weights) const;  // the MLP before `down`
   torch::Tensor norm(const torch::Tensor& x, const Norm& weights) const;
 
   ModelConfig config_;

@@ -66,6 +66,8 @@ FamilyNames family_names(Family family) {
                {"mlp.dense_h_to_4h", {"up"}},
                {"mlp.dense_4h_to_h", {"down"}}}};
     case Family::llama:
+    case Family::mistral:
+    case Family::qwen2:
       return {"model.",
               {"embed_tokens", {"embedding"}},
               {},
@@ -81,6 +83,24 @@ FamilyNames family_names(Family family) {
                {"mlp.gate_proj", {"gate"}},
                {"mlp.up_proj", {"up"}},
                {"mlp.down_proj", {"down"}}}};
+    case Family::gemma2:
+      return {"model.",
+              {"embed_tokens", {"embedding"}},
+              {},
+              {"norm", {"final_norm"}},
+              head,
+              "layers.",
+              {{"input_layernorm", {"attention_norm"}},
+               {"self_attn.q_proj", {"query"}},
+               {"self_attn.k_proj", {"key"}},
+               {"self_attn.v_proj", {"value"}},
+               {"self_attn.o_proj", {"output"}},
+               {"post_attention_layernorm", {"attention_post_norm"}},
+               {"pre_feedforward_layernorm", {"mlp_norm"}},
+               {"mlp.gate_proj", {"gate"}},
+               {"mlp.up_proj", {"up"}},
+               {"mlp.down_proj", {"down"}},
+               {"post_feedforward_layernorm", {"mlp_post_norm"}}}};
     case Family::mpt:
       return {"transformer.",
               {"wte", {"embedding"}},

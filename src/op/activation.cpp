@@ -35,14 +35,16 @@ struct Gelu : torch::autograd::Function<Gelu> {
   }
 };
 
-struct Swiglu : torch::autograd::Function<Swiglu> {
-  static Tensor forward(AutogradContext* context, const Tensor& any_gate, const Tensor& any_up) {
+/// f(gate) * up; the form is a cpu::Gate, as a number so that autograd carries it.
+struct Gated : torch::autograd::Function<Gated> {
+  static Tensor forward(AutogradContext* context, const Tensor& any_gate, const Tensor& any_up, int64_t form) {
     const Tensor gate = any_gate.contiguous(), up = any_up.contiguous();
     context->save_for_backward({gate, up});
+    context->saved_data["form"] = form;
     const auto type = cpu::kernel_type(gate);
-    if (!type) return at::silu(gate).mul_(up);
+    if (!type) return plain(gate, form).mul_(up);
     Tensor y = torch::empty_like(gate);
-    cpu::swiglu(*type, gate.const_data_ptr(), up.const_data_ptr(), y.mutable_data_ptr(), gate.numel());
+    cpu::gated(*type, cpu::Gate(form), gate.const_data_ptr(), up.const_data_ptr(), y.mutable_data_ptr(), gate.numel());
     return y;
   }
 
@@ -50,23 +52,37 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
     const variable_list saved = context->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1];
     const Tensor dy = gradients[0].contiguous();
+    const int64_t form = context->saved_data["form"].toInt();
     const auto type = cpu::kernel_type(gate);
-    if (!type) return {at::silu_backward(dy * up, gate), dy * at::silu(gate)};
+    if (!type) return {plain_backward(dy * up, gate, form), dy * plain(gate, form), Tensor()};
     Tensor dgate = torch::empty_like(gate), dup = torch::empty_like(up);
-    cpu::swiglu_backward(*type, gate.const_data_ptr(), up.const_data_ptr(), dy.const_data_ptr(),
-                         dgate.mutable_data_ptr(), dup.mutable_data_ptr(), gate.numel());
-    return {dgate, dup};
+    cpu::gated_backward(*type, cpu::Gate(form), gate.const_data_ptr(), up.const_data_ptr(), dy.const_data_ptr(),
+                        dgate.mutable_data_ptr(), dup.mutable_data_ptr(), gate.numel());
+    return {dgate, dup, Tensor()};
+  }
+
+ private:
+  static Tensor plain(const Tensor& gate, int64_t form) {
+    return cpu::Gate(form) == cpu::Gate::silu ? at::silu(gate) : at::gelu(gate, form_name(true));
+  }
+  static Tensor plain_backward(const Tensor& dvalue, const Tensor& gate, int64_t form) {
+    if (cpu::Gate(form) == cpu::Gate::silu) return at::silu_backward(dvalue, gate);
+    return at::gelu_backward(dvalue, gate, form_name(true));
   }
 };
+
+Tensor gated(const Tensor& gate, const Tensor& up, cpu::Gate form) {
+  TORCH_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(),
+              "a gated activation wants two tensors of one shape and type, got ", gate.sizes(), " and ", up.sizes());
+  return Gated::apply(gate, up, int64_t(form));
+}
 
 }  // namespace
 
 Tensor gelu(const Tensor& x, bool tanh_approximation) { return Gelu::apply(x, tanh_approximation); }
 
-Tensor swiglu(const Tensor& gate, const Tensor& up) {
-  TORCH_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(),
-              "swiglu wants two tensors of one shape and type, got ", gate.sizes(), " and ", up.sizes());
-  return Swiglu::apply(gate, up);
-}
+Tensor swiglu(const Tensor& gate, const Tensor& up) { return gated(gate, up, cpu::Gate::silu); }
+
+Tensor geglu(const Tensor& gate, const Tensor& up) { return gated(gate, up, cpu::Gate::gelu_tanh); }
 
 }  // namespace accordion::op

@@ -184,4 +184,8 @@ Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const 
   return -losses;
 }
 
+void soft_cap_logits(Tensor& logits, double cap) {
+  if (cap > 0) logits.div_(cap).tanh_().mul_(cap);
+}
+
 }  // namespace accordion::op

@@ -45,4 +45,7 @@ double head_step(torch::Tensor& hidden, const torch::Tensor& weight, const torch
 torch::Tensor head_log_probabilities(const torch::Tensor& hidden, const torch::Tensor& weight,
                                      const torch::Tensor& targets, double soft_cap = 0);
 
+/// Puts a soft cap on logits in place; cap 0 leaves them. No gradient.
+void soft_cap_logits(torch::Tensor& logits, double cap);
+
 }  // namespace accordion::op

@@ -13,16 +13,19 @@ using torch::autograd::variable_list;
 
 namespace {
 
-/// Both norms: y = (x - mean) * rstd * weight + bias; an RMS norm has neither mean nor bias.
+/// Both norms: y = (x - mean) * rstd * weight + bias; an RMS norm has neither mean nor bias, but maybe 1 + weight.
 struct Norm : torch::autograd::Function<Norm> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias, bool centred, double epsilon) {
-    if (const auto type = fused_type(x, weight, bias)) return fused(context, *type, x, weight, bias, centred, epsilon);
+                        const std::optional<Tensor>& bias, bool centred, bool plus_one, double epsilon) {
+    context->saved_data["plus_one"] = plus_one;
+    if (const auto type = fused_type(x, weight, bias)) {
+      return fused(context, *type, x, weight, bias, {x.numel() / x.size(-1), x.size(-1), centred, plus_one, epsilon});
+    }
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor mean = centred ? wide_x.mean(-1, true) : Tensor();          // (...,1)
     const Tensor middle = centred ? wide_x - mean : wide_x;                  // (...,D)
     const Tensor rstd = (middle.square().mean(-1, true) + epsilon).rsqrt();  // (...,1)
-    Tensor y = middle * rstd * weight;                                       // (...,D)
+    Tensor y = middle * rstd * factor(weight, x, plus_one);                  // (...,D)
     if (bias) y = y + *bias;
     context->save_for_backward({x, weight, bias.value_or(Tensor()), mean, rstd});
     context->saved_data["fused"] = false;
@@ -36,17 +39,22 @@ struct Norm : torch::autograd::Function<Norm> {
     const Tensor dy = gradients[0].to(cpu::wide_type(x)).reshape({-1, x.size(-1)});  // (N,D)
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor normal = ((mean.defined() ? wide_x - mean : wide_x) * rstd).view(dy.sizes());  // (N,D)
-    const Tensor g = dy * weight;                                                               // (N,D)
+    const Tensor g = dy * factor(weight, x, context->saved_data["plus_one"].toBool());          // (N,D)
     Tensor inner = g - normal * (g * normal).mean(-1, true);                                    // (N,D)
     if (mean.defined()) inner = inner - g.mean(-1, true);
     const Tensor dx = (inner * rstd.view({-1, 1})).view(x.sizes()).to(x.scalar_type());
     Tensor dweight, dbias;
     if (context->needs_input_grad(1)) dweight = give_gradient(weight, (dy * normal).sum(0));     // (D)
     if (bias.defined() && context->needs_input_grad(2)) dbias = give_gradient(bias, dy.sum(0));  // (D)
-    return {dx, dweight, dbias, Tensor(), Tensor()};
+    return {dx, dweight, dbias, Tensor(), Tensor(), Tensor()};
   }
 
  private:
+  /// What normalised values are multiplied by; 1 + weight in the type of the arithmetic.
+  static Tensor factor(const Tensor& weight, const Tensor& x, bool plus_one) {
+    return plus_one ? weight.to(cpu::wide_type(x)) + 1 : weight;
+  }
+
   /// The kernels want one type throughout.
   static std::optional<cpu::Type> fused_type(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
     const bool same = weight.scalar_type() == x.scalar_type() && (!bias || bias->scalar_type() == x.scalar_type());
@@ -54,9 +62,9 @@ struct Norm : torch::autograd::Function<Norm> {
   }
 
   static Tensor fused(AutogradContext* context, cpu::Type type, const Tensor& any_x, const Tensor& weight,
-                      const std::optional<Tensor>& bias, bool centred, double epsilon) {
+                      const std::optional<Tensor>& bias, const cpu::NormShape& shape) {
+    const bool centred = shape.centred;
     const Tensor x = any_x.contiguous();  // (...,D)
-    const cpu::NormShape shape{x.numel() / x.size(-1), x.size(-1), centred, epsilon};
     const auto numbers = x.options().dtype(torch::kFloat);
     const Tensor mean = centred ? torch::empty({shape.N}, numbers) : Tensor();  // (N)
     const Tensor rstd = torch::empty({shape.N}, numbers);                       // (N)
@@ -73,7 +81,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const variable_list saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &mean = saved[3], &rstd = saved[4];
     const Tensor dy = any_dy.contiguous();
-    const cpu::NormShape shape{rstd.numel(), x.size(-1), mean.defined(), 0};
+    const cpu::NormShape shape{rstd.numel(), x.size(-1), mean.defined(), context->saved_data["plus_one"].toBool(), 0};
     const bool wants_bias = bias.defined() && context->needs_input_grad(2);
     const auto sums = [&](bool wanted) { return wanted ? torch::empty({shape.D}, rstd.options()) : Tensor(); };
     const Tensor dweight = sums(context->needs_input_grad(1)), dbias = sums(wants_bias);  // (D)
@@ -82,19 +90,23 @@ struct Norm : torch::autograd::Function<Norm> {
     cpu::norm_backward(*cpu::kernel_type(x), shape, x.const_data_ptr(), weight.contiguous().const_data_ptr(),
                        place(mean), place(rstd), dy.const_data_ptr(), dx.mutable_data_ptr(), place(dweight),
                        place(dbias));
-    return {dx, dweight.defined() ? give_gradient(weight, dweight) : Tensor(),
-            dbias.defined() ? give_gradient(bias, dbias) : Tensor(), Tensor(), Tensor()};
+    return {dx,
+            dweight.defined() ? give_gradient(weight, dweight) : Tensor(),
+            dbias.defined() ? give_gradient(bias, dbias) : Tensor(),
+            Tensor(),
+            Tensor(),
+            Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, const Tensor& weight, double epsilon) {
-  return Norm::apply(x, weight, std::nullopt, false, epsilon);
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double epsilon, bool plus_one) {
+  return Norm::apply(x, weight, std::nullopt, false, plus_one, epsilon);
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon) {
-  return Norm::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, true, epsilon);
+  return Norm::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, true, false, epsilon);
 }
 
 }  // namespace accordion::op

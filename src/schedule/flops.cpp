@@ -19,12 +19,25 @@ struct Moments {
   double ratio() const { return lengths > 0 ? squares / lengths : 0; }
 };
 
-}  // namespace
-
-double flops_per_token(const MatmulSizes& model, const Accounting& accounting, double s) {
+/// `span` of each layer's window stands for s.
+double flops_of(const MatmulSizes& model, const Accounting& accounting, auto span) {
+  double spans = 0;  // of all layers
+  for (const auto window : model.windows) spans += span(window);
+  if (model.windows.empty()) spans = static_cast<double>(model.layers) * span(0);
   return accounting.layer * static_cast<double>(model.layer_parameters) +
          accounting.head * static_cast<double>(model.head_parameters) +
-         accounting.attention * static_cast<double>(model.layers) * s * static_cast<double>(model.attention_width);
+         accounting.attention * spans * static_cast<double>(model.attention_width);
+}
+
+}  // namespace
+
+double window_span(double s, int64_t window) {
+  const auto w = static_cast<double>(window);
+  return window == 0 || w >= s ? s : s - (s - w) * (s - w) / s;
+}
+
+double flops_per_token(const MatmulSizes& model, const Accounting& accounting, double s) {
+  return flops_of(model, accounting, [s](int64_t window) { return window_span(s, window); });
 }
 
 double effective_length(const std::vector<int64_t>& pieces) {
@@ -40,8 +53,11 @@ double effective_length(const std::vector<std::vector<int64_t>>& rows) {
 }
 
 double executed_per_token(const MatmulSizes& model, double s) {
-  const double keys = std::fmin(s, (s + static_cast<double>(kAttentionBlock)) / 2);
-  return flops_per_token(model, {.layer = 6, .head = 6, .attention = 14}, keys);
+  constexpr auto kBlock = static_cast<double>(kAttentionBlock);
+  return flops_of(model, {.layer = 6, .head = 6, .attention = 14}, [s](int64_t window) {
+    const double span = window_span(s, window), edges = span < s ? 2 : 1;
+    return std::fmin(s, (span + edges * kBlock) / 2);
+  });
 }
 
 Flops& Flops::operator+=(const Flops& other) {

@@ -8,19 +8,27 @@ namespace accordion {
 /// What FLOPs formulas need of a model: plain numbers, so that counting needs no tensors.
 struct MatmulSizes {
   int64_t layers = 0;
-  int64_t attention_width = 0;   ///< a = heads x head width
-  int64_t layer_parameters = 0;  ///< values of the layers' matrices: projections and MLPs, all layers
-  int64_t head_parameters = 0;   ///< vocabulary x width, counted once whether tied or not
+  int64_t attention_width = 0;        ///< a = heads x head width
+  int64_t layer_parameters = 0;       ///< values of the layers' matrices: projections and MLPs, all layers
+  int64_t head_parameters = 0;        ///< vocabulary x width, counted once whether tied or not
+  std::vector<int64_t> windows = {};  ///< by layer, 0 = all keys; empty = none
 };
 
 /// Of any model description that knows its counts (ModelConfig does).
 template <class Model>
 MatmulSizes matmul_sizes(const Model& model) {
-  return {model.layers, model.attention_width(), model.layer_matmul_parameters(), model.head_parameters()};
+  return {model.layers, model.attention_width(), model.layer_matmul_parameters(), model.head_parameters(),
+          model.windows};
 }
+
+/// Twice the number of keys that a query of a causal row of length s sees on average, which is s itself without a
+/// window. A window w below s takes the s - w keys of the last query, s - w - 1 of the one before it, ... away:
+/// s - (s - w)^2 / s. Where s is a mean over pieces of different lengths this is an upper bound.
+double window_span(double s, int64_t window);
 
 /// A way of counting the FLOPs of training one token:
 ///   layer * layer_parameters + head * head_parameters + attention * layers * s * attention_width
+/// where s is the length, or each layer's window_span() of it.
 /// A multiply-add is two. A matrix of a layer costs 6 a value: one GEMM forward, two backward. Attention has two GEMMs
 /// forward (2 * 2 * s * a for full attention) and four backward (12 in all), or five where the scores are computed
 /// again (14); causal attention needs half. Published totals differ by these three numbers; sources in docs/methods.md.
@@ -45,8 +53,8 @@ double effective_length(const std::vector<std::vector<int64_t>>& rows);
 /// FLOPs that this program runs for one token, in rows (or pieces) of length s: every matrix of the layers and the head
 /// three times (the chunked head computes its gradients in the forward pass: still three GEMMs), and attention's seven
 /// GEMMs over the blocks of keys that a causal row touches: keys are visited in blocks of kAttentionBlock, so a query
-/// sees (s + block) / 2 of them on average, all s where the row is shorter than a block. Nothing is computed again
-/// elsewhere.
+/// sees (s + block) / 2 of them on average, all s where the row is shorter than a block; a window's far end cuts blocks
+/// too, so another half of one is computed there. Nothing is computed again elsewhere.
 double executed_per_token(const MatmulSizes& model, double s);
 inline constexpr int64_t kAttentionBlock = 512;  ///< keys a block of libtorch's causal CPU kernel, as of ours
 

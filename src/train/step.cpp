@@ -42,7 +42,7 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
                             .denominator = static_cast<double>(batch.rows * batch.length),
-                            .soft_cap = form.soft_cap,
+                            .soft_cap = model.config().final_soft_cap,
                             .z_loss = form.loss.z_loss,
                             .label_smoothing = form.loss.label_smoothing};
     loss += backward(hidden, model.head_weight(), rows.targets.flatten(), head);

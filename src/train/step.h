@@ -13,7 +13,6 @@ struct StepForm {
   AutoCount microbatch;  ///< rows of one forward and backward pass
   MiniSequence head;     ///< how the head and its loss go by mini-sequences
   LossRecipe loss;
-  double soft_cap = 0;  ///< of the logits (op::HeadForm)
 };
 StepForm step_form(const Recipe& recipe);
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "eval/score.h"
 #include "model/tiny_models.h"
@@ -56,6 +58,20 @@ TEST(GenerateOne, StopsWhenToldAndRefusesMoreThanTheTableHolds) {
   EXPECT_EQ(taken, 4);
   EXPECT_THROW(continuation(model, {.max_tokens = 62}), UserError);
   EXPECT_EQ(continuation(model, {.max_tokens = 61}).size(), 61u);
+}
+
+TEST(GenerateOne, FlattenedLogitsAreDrawnFromAlmostEvenly) {
+  const auto different_ids = [](const char* cap) {
+    const auto json = R"({"model_type":"gemma2","vocab_size":61,"hidden_size":24,"num_hidden_layers":1,
+        "num_attention_heads":4,"num_key_value_heads":2,"head_dim":8,"intermediate_size":40,"initializer_range":2,
+        "final_logit_softcapping":)" +
+                      std::string(cap) + "}";
+    const auto ids =
+        continuation(tiny_model({"gemma2", json.c_str()}), {.max_tokens = 60, .temperature = 1, .seed = 1});
+    return std::set<int64_t>(ids.begin(), ids.end()).size();
+  };
+  EXPECT_LT(different_ids("null"), 25u);
+  EXPECT_GT(different_ids("0.001"), 30u);
 }
 
 TEST(Score, IsTheLogarithmOfTheSoftmax) {

@@ -43,6 +43,9 @@ TEST(Config, ParameterCountsArePublishedOnes) {
   EXPECT_EQ(preset("gpt2-124m").parameters(), 124'439'808);
   EXPECT_EQ(preset("llama-2-7b").parameters(), 6'738'415'616);
   EXPECT_EQ(preset("llama-3-8b").parameters(), 8'030'261'248);
+  EXPECT_EQ(preset("mistral-7b").parameters(), 7'241'732'096);
+  EXPECT_EQ(preset("qwen2-7b").parameters(), 7'615'616'512);
+  EXPECT_EQ(preset("gemma-2-9b").parameters(), 9'241'705'984);
 }
 
 TEST(Config, PositionsMakeTheOnlyDifferenceBetweenTheGpt3Presets) {
@@ -70,6 +73,10 @@ TEST(Config, EveryPresetComesBackTheSame) {
     EXPECT_EQ(second.position, first.position) << entry.path();
     EXPECT_EQ(second.mlp, first.mlp) << entry.path();
     EXPECT_EQ(second.tied_head, first.tied_head) << entry.path();
+    EXPECT_EQ(second.windows, first.windows) << entry.path();
+    EXPECT_EQ(second.attention_scale, first.attention_scale) << entry.path();
+    EXPECT_EQ(second.attention_soft_cap, first.attention_soft_cap) << entry.path();
+    EXPECT_EQ(second.final_soft_cap, first.final_soft_cap) << entry.path();
     ++presets;
   }
   EXPECT_GE(presets, 12);
@@ -108,7 +115,57 @@ TEST(Config, Llama3ScalingInBothSpellings) {
   EXPECT_EQ(model_config_json(newer), model_config_json(older));
 }
 
+std::vector<int64_t> windows_of(const std::string& name, const json& changes) {
+  const auto config = parse_model_config(changed(name, changes), "config.json");
+  const auto again = parse_model_config(model_config_json(config), "written");
+  EXPECT_EQ(again.windows, config.windows) << changes;
+  return config.windows;
+}
+
+TEST(Config, WindowsByLayer) {
+  using Windows = std::vector<int64_t>;
+  EXPECT_EQ(windows_of("mistral-tiny", {}), (Windows{1024, 1024, 1024, 1024}));
+  EXPECT_EQ(windows_of("mistral-tiny", {{"sliding_window", nullptr}}), Windows());
+  EXPECT_EQ(windows_of("qwen2-tiny", {}), Windows());
+  const json slides{{"use_sliding_window", true}, {"sliding_window", 64}, {"max_window_layers", 3}};
+  EXPECT_EQ(windows_of("qwen2-tiny", slides), (Windows{0, 0, 0, 64}));
+  const json all_slide{{"use_sliding_window", true}, {"sliding_window", 64}, {"max_window_layers", 0}};
+  EXPECT_EQ(windows_of("qwen2-tiny", all_slide), (Windows{64, 64, 64, 64}));
+  EXPECT_EQ(windows_of("gemma-2-tiny", {{"sliding_window", 16}}), (Windows{16, 0, 16, 0}));
+  const char *full = "full_attention", *sliding = "sliding_attention";
+  EXPECT_EQ(windows_of("gemma-2-tiny", {{"sliding_window", 16}, {"layer_types", {full, sliding, full, full}}}),
+            (Windows{0, 16, 0, 0}));
+  EXPECT_EQ(windows_of("gemma-2-tiny", {{"layer_types", {full, full, full, full}}}), Windows());
+  const auto config = parse_model_config(changed("gemma-2-tiny", {{"sliding_window", 16}}), "config.json");
+  EXPECT_EQ(config.window_of(2), 16);
+  EXPECT_EQ(config.window_of(3), 0);
+}
+
+TEST(Config, Gemma2CapsAreThereUnlessNull) {
+  auto document = changed("gemma-2-tiny", {{"final_logit_softcapping", nullptr}});
+  document.erase("attn_logit_softcapping");
+  const auto config = parse_model_config(document, "config.json");
+  EXPECT_EQ(config.attention_soft_cap, 50);  // what transformers takes
+  EXPECT_EQ(config.final_soft_cap, 0);
+  EXPECT_EQ(model_config_json(config)["attn_logit_softcapping"], 50.0);
+  EXPECT_TRUE(model_config_json(config)["final_logit_softcapping"].is_null());
+  EXPECT_EQ(model_config_json(config)["query_pre_attn_scalar"], 64);
+}
+
 TEST(Config, WhatIsNotSupportedIsNamed) {
+  EXPECT_THAT(message_of(changed("gemma-2-tiny", {{"hidden_activation", "gelu"}})),
+              HasSubstr("hidden_activation other than gelu_pytorch_tanh"));
+  EXPECT_THAT(message_of(changed("gemma-2-tiny", {{"layer_types", {"full_attention"}}})),
+              HasSubstr("layer_types must name each of the 4 layers"));
+  EXPECT_THAT(message_of(changed("gemma-2-tiny", {{"layer_types", {"chunked", "chunked", "chunked", "chunked"}}})),
+              HasSubstr("layer_types 'chunked' is not supported"));
+  EXPECT_THAT(message_of(changed("gemma-2-tiny", {{"use_bidirectional_attention", true}})),
+              HasSubstr("use_bidirectional_attention true"));
+  EXPECT_THAT(message_of(changed("mistral-tiny", {{"attn_logit_softcapping", 50.0}})),
+              HasSubstr("attn_logit_softcapping 50.0"));
+  EXPECT_THAT(message_of(changed("mistral-tiny", {{"layer_types", {"full_attention"}}})),
+              HasSubstr("layer_types [\"full_attention\"] is not supported"));
+  EXPECT_THAT(message_of(changed("llama-2-7b", {{"sliding_window", 64}})), HasSubstr("sliding_window 64"));
   EXPECT_THAT(message_of(changed("gpt2-124m", {{"scale_attn_by_inverse_layer_idx", true}})),
               HasSubstr("scale_attn_by_inverse_layer_idx true is not supported"));
   EXPECT_THAT(message_of(changed("gpt2-124m", {{"activation_function", "relu"}})),

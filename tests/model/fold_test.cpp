@@ -51,7 +51,8 @@ Outcome run(const TinyModel& tiny, torch::Dtype dtype, const Pass& pass, double 
   auto targets = ids.narrow(1, 1, kLength).clone();
   targets.index_put_({0, torch::indexing::Slice(0, 4)}, op::kIgnore);  // the first chunk does not count at all
   const auto hidden = model.hidden(ids.narrow(1, 0, kLength), pass).flatten(0, 1);
-  const auto loss = op::head_loss(hidden, model.head_weight(), targets.flatten(), 20, 4);
+  const auto loss = op::head_loss(hidden, model.head_weight(), targets.flatten(),
+                                  {.chunk = 4, .denominator = 20, .soft_cap = model.config().final_soft_cap});
   loss.backward(torch::full_like(loss, incoming));
   Outcome outcome{loss.item<double>(), {}};
   for (const auto& [name, weight] : model.weights()) outcome.gradients[name] = weight.grad();
@@ -117,7 +118,9 @@ int64_t activations(const memory::Fold& fold, int64_t length) {
   const auto ids = torch::zeros({1, length}, torch::kLong);
   const int64_t before = memory::current_bytes();
   memory::reset_peak();
-  op::head_loss(model.hidden(ids, pass).flatten(0, 1), model.head_weight(), ids[0], length, 64).backward();
+  op::head_loss(model.hidden(ids, pass).flatten(0, 1), model.head_weight(), ids[0],
+                {.chunk = 64, .denominator = double(length)})
+      .backward();
   return memory::peak_bytes() - before;
 }
 

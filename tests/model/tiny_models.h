@@ -32,6 +32,15 @@ inline const std::vector<TinyModel> kTinyModels{
         "num_attention_heads":3,"num_key_value_heads":1,"intermediate_size":40,"attention_bias":true,"mlp_bias":true,
         "tie_word_embeddings":true,"rope_scaling":{"rope_type":"llama3","factor":4.0,"low_freq_factor":1.0,
         "high_freq_factor":4.0,"original_max_position_embeddings":16}})"},
+    {"mistral",
+     R"({"model_type":"mistral","vocab_size":61,"hidden_size":24,"num_hidden_layers":2,"num_attention_heads":4,
+        "num_key_value_heads":2,"head_dim":8,"intermediate_size":40,"sliding_window":5})"},
+    {"qwen2_one_window", R"({"model_type":"qwen2","vocab_size":61,"hidden_size":24,"num_hidden_layers":2,
+        "num_attention_heads":3,"num_key_value_heads":1,"intermediate_size":40,"tie_word_embeddings":true,
+        "use_sliding_window":true,"sliding_window":6,"max_window_layers":1})"},
+    {"gemma2", R"({"model_type":"gemma2","vocab_size":61,"hidden_size":24,"num_hidden_layers":3,"num_attention_heads":4,
+        "num_key_value_heads":2,"head_dim":8,"intermediate_size":40,"sliding_window":4,"query_pre_attn_scalar":6,
+        "attn_logit_softcapping":1.5,"final_logit_softcapping":2.0})"},
     {"mpt", R"({"model_type":"mpt","vocab_size":61,"d_model":24,"n_layers":2,"n_heads":3,"max_seq_len":64})"},
 };
 

@@ -12,9 +12,10 @@ TEST(Activation, ByFiniteDifferences) {
   test::ExpectGradients([](const auto& in) { return op::gelu(in[0], true); }, {x});
   test::ExpectGradients([](const auto& in) { return op::gelu(in[0], false); }, {x});
   test::ExpectGradients([](const auto& in) { return swiglu(in[0], in[1]); }, {x, up});
+  test::ExpectGradients([](const auto& in) { return geglu(in[0], in[1]); }, {x, up});
 }
 
-enum class Kind { exact_gelu, tanh_gelu, swiglu };
+enum class Kind { exact_gelu, tanh_gelu, swiglu, geglu };
 
 std::vector<Tensor> run(Kind kind, bool fused, int64_t size, torch::ScalarType type, torch::ScalarType values) {
   const auto make = [&](uint64_t seed) {
@@ -32,13 +33,16 @@ std::vector<Tensor> run(Kind kind, bool fused, int64_t size, torch::ScalarType t
     case Kind::swiglu:
       y = fused ? swiglu(x, up) : at::silu(x) * up;
       break;
+    case Kind::geglu:
+      y = fused ? geglu(x, up) : at::gelu(x, "tanh") * up;
+      break;
   }
   y.backward(random_tensor({size}, 4).to(values).to(type));
-  return kind == Kind::swiglu ? std::vector<Tensor>{y, x.grad(), up.grad()} : std::vector<Tensor>{y, x.grad()};
+  return up.grad().defined() ? std::vector<Tensor>{y, x.grad(), up.grad()} : std::vector<Tensor>{y, x.grad()};
 }
 
 TEST(Activation, AsExactAsThePlainVersion) {
-  for (const Kind kind : {Kind::exact_gelu, Kind::tanh_gelu, Kind::swiglu}) {
+  for (const Kind kind : {Kind::exact_gelu, Kind::tanh_gelu, Kind::swiglu, Kind::geglu}) {
     for (const auto type : {torch::kFloat, torch::kBFloat16}) {
       for (const int64_t size : {1, 15, 17, 1000, 100003}) {
         const auto truth = run(kind, true, size, torch::kDouble, type);
@@ -65,6 +69,19 @@ TEST(Activation, LargeAndSpecialValues) {
       y.sum().backward();
       EXPECT_TRUE(torch::isfinite(x.grad()).all().item<bool>()) << x.grad();
     }
+  }
+}
+
+TEST(Activation, GatedOnesKeepLargeGatesApart) {
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    const Tensor gate =
+        torch::tensor({-1e4, -100.0, -10.0, 0.0, 10.0, 100.0, 1e4}, torch::kDouble).to(type).requires_grad_(true);
+    const Tensor up = torch::full({7}, 0.5, type).requires_grad_(true);
+    const Tensor y = geglu(gate, up);
+    EXPECT_TRUE(torch::allclose(y, at::gelu(gate, "tanh") * up, 1e-2, 1e-6));
+    y.sum().backward();
+    EXPECT_TRUE(torch::isfinite(gate.grad()).all().item<bool>()) << gate.grad();
+    EXPECT_TRUE(torch::allclose(up.grad(), at::gelu(gate, "tanh"), 1e-2, 1e-6));
   }
 }
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -20,6 +21,11 @@ NEOX = dict(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=3, num_atte
 LLAMA = dict(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=3, num_attention_heads=6, intermediate_size=80,
              max_position_embeddings=64)
 MPT = dict(vocab_size=VOCABULARY, d_model=48, n_layers=3, n_heads=4, max_seq_len=64)
+# Windows shorter than the rows, caps below the scores and logits. transformers reads null for "off".
+MISTRAL = LLAMA | dict(num_key_value_heads=2, sliding_window=7)
+QWEN2 = LLAMA | dict(num_key_value_heads=3)
+GEMMA2 = LLAMA | dict(num_hidden_layers=4, num_key_value_heads=2, head_dim=12, sliding_window=7, query_pre_attn_scalar=10,
+                      attn_logit_softcapping=1.5, final_logit_softcapping=3.0)
 LLAMA3_SCALING = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
                       original_max_position_embeddings=32)
 
@@ -39,6 +45,20 @@ CASES = {
     "llama-wide-heads-llama3": ("llama", LLAMA | dict(num_attention_heads=3, num_key_value_heads=3, head_dim=24,
                                                       rope_theta=5000.0, rope_scaling=LLAMA3_SCALING)),
     "llama-linear-scaling": ("llama", LLAMA | dict(rope_scaling=dict(rope_type="linear", factor=2.0))),
+    "mistral": ("mistral", MISTRAL),
+    "mistral-without-window": ("mistral", MISTRAL | dict(sliding_window=None, head_dim=12, tie_word_embeddings=True)),
+    "mistral-window-of-one": ("mistral", MISTRAL | dict(sliding_window=1)),
+    "mistral-llama3": ("mistral", MISTRAL | dict(sliding_window=40, rope_theta=5000.0, rope_scaling=LLAMA3_SCALING)),
+    "qwen2": ("qwen2", QWEN2),
+    "qwen2-last-layers-slide": ("qwen2", QWEN2 | dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
+    "qwen2-named-layers-slide-tied": ("qwen2", QWEN2 | dict(use_sliding_window=True, sliding_window=9, tie_word_embeddings=True,
+                                                            layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
+    "gemma2": ("gemma2", GEMMA2),
+    "gemma2-without-caps": ("gemma2", GEMMA2 | dict(attn_logit_softcapping=None, final_logit_softcapping=None)),
+    "gemma2-untied-biases": ("gemma2", GEMMA2 | dict(tie_word_embeddings=False, attention_bias=True, rope_theta=500.0)),
+    "gemma2-named-layers-slide": ("gemma2", GEMMA2 | dict(layer_types=["full_attention", "full_attention", "sliding_attention",
+                                                                       "full_attention"])),
+    "gemma2-no-layer-slides": ("gemma2", GEMMA2 | dict(layer_types=["full_attention"] * 4)),
     "mpt": ("mpt", MPT),
     "mpt-three-heads": ("mpt", MPT | dict(n_heads=3)),
     "mpt-twelve-heads": ("mpt", MPT | dict(n_heads=12, attn_config=dict(softmax_scale=0.5))),
@@ -103,7 +123,7 @@ def test_scores_of_what_transformers_writes(case, tmp_path):
     assert largest_difference(scores(tmp_path, rows, tmp_path), theirs) < TOLERANCE
 
 
-@pytest.mark.parametrize("case", ["gpt2", "neox-parallel", "llama-grouped-tied", "mpt"])
+@pytest.mark.parametrize("case", ["gpt2", "neox-parallel", "llama-grouped-tied", "gemma2", "mpt"])
 def test_scores_from_shards(case, tmp_path):
     model = reference(case)
     model.save_pretrained(tmp_path, max_shard_size="40KB")
@@ -198,7 +218,9 @@ def opened(folder):
 
 
 WRITTEN = ["gpt2", "gpt2-untied-unscaled", "neox-parallel", "neox-linear-scaling", "llama-grouped-tied", "llama-wide-heads-llama3",
-           "llama-one-key-biases", "mpt-three-heads", "mpt-six-heads-untied"]
+           "llama-one-key-biases", "mistral", "mistral-without-window", "qwen2", "qwen2-last-layers-slide",
+           "qwen2-named-layers-slide-tied", "gemma2", "gemma2-without-caps", "gemma2-untied-biases", "gemma2-no-layer-slides",
+           "mpt-three-heads", "mpt-six-heads-untied"]
 
 
 @pytest.mark.parametrize("case", WRITTEN)
@@ -206,6 +228,16 @@ def test_what_accordion_writes_opens_in_transformers(case, corpus, tmp_path):
     folder = written(case, corpus, tmp_path)
     rows = sequences()
     assert largest_difference(scores(folder, rows, tmp_path), expected_scores(opened(folder), rows)) < TOLERANCE
+
+
+def test_loss_by_length_of_soft_capped_logits(corpus, tmp_path):
+    folder = written("gemma2", corpus, tmp_path, initializer_range=0.5)
+    result = json.loads(accordion("eval", folder, "--data", corpus, "--lengths", "32", "--tokens", "32", "--json"))
+    tokens = np.fromfile(corpus / "validation.bin", dtype=np.uint16).astype(int).tolist()[:33]
+    model = opened(folder)
+    assert model.config.final_logit_softcapping == 3.0
+    expected = -sum(expected_scores(model, [tokens])[0][1:]) / 32
+    assert result["lengths"][0]["loss"] == pytest.approx(expected, abs=TOLERANCE)
 
 
 def test_a_model_without_positions_opens_in_transformers(corpus, tmp_path):
@@ -225,7 +257,7 @@ def test_bf16_weights_open_in_transformers(corpus, tmp_path):
     assert largest_difference(scores(folder, rows, tmp_path), expected_scores(opened(folder), rows)) < TOLERANCE
 
 
-@pytest.mark.parametrize("case", ["gpt2", "neox-parallel", "llama-one-key-biases", "mpt-three-heads"])
+@pytest.mark.parametrize("case", ["gpt2", "neox-parallel", "llama-one-key-biases", "mistral", "qwen2", "gemma2", "mpt-three-heads"])
 def test_initialisation_is_that_of_transformers(case, corpus, tmp_path):
     ours = load_file(written(case, corpus, tmp_path, initializer_range=0.03) / "model.safetensors")
     config = transformers.AutoConfig.from_pretrained(tmp_path / "run" / "final")
@@ -237,6 +269,7 @@ def test_initialisation_is_that_of_transformers(case, corpus, tmp_path):
         if tensor.dim() == 1:
             assert torch.equal(ours[name], tensor), name
         else:
+            assert torch.equal(ours[name].any(1), tensor.any(1)), name  # the padding token's row is zero
             deviation, noise = tensor.std().item(), 5 / tensor.numel() ** 0.5
             assert ours[name].std().item() == pytest.approx(deviation, rel=noise), name
             assert abs(ours[name].mean().item()) < deviation * noise, name

@@ -19,6 +19,14 @@ FAMILIES = {
                                                    intermediate_size=96, rotary_pct=0.25, **COMMON),
     "llama": lambda: transformers.LlamaConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=6,
                                               num_key_value_heads=2, intermediate_size=96, **COMMON),
+    "mistral": lambda: transformers.MistralConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=6,
+                                                  num_key_value_heads=2, intermediate_size=96, sliding_window=24, **COMMON),
+    "qwen2": lambda: transformers.Qwen2Config(hidden_size=48, num_hidden_layers=2, num_attention_heads=6,
+                                              num_key_value_heads=2, intermediate_size=96, use_sliding_window=True,
+                                              sliding_window=24, max_window_layers=1, **COMMON),
+    "gemma2": lambda: transformers.Gemma2Config(hidden_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+                                                head_dim=8, intermediate_size=96, sliding_window=24, query_pre_attn_scalar=8,
+                                                attn_logit_softcapping=1.0, final_logit_softcapping=0.5, **COMMON),
     "mpt": lambda: transformers.MptConfig(d_model=48, n_layers=2, n_heads=6, max_seq_len=64, vocab_size=VOCABULARY),
 }
 STEPS, SWITCH, TOKENS, LR, WARMUP = 30, 15, 256, 3e-3, 5
@@ -122,7 +130,7 @@ def test_same_losses_and_norms(family, z_loss, label_smoothing, corpus, tmp_path
         for step, loss, norm in zip(steps, losses, norms, strict=True):
             assert abs(step["loss"] - loss) < 2e-3, (family, microbatch, step["step"])
             assert abs(step["grad_norm"] - norm) < 1e-3 * norm, (family, microbatch, step["step"])
-    trained = transformers.AutoModelForCausalLM.from_pretrained(name / "final")
+    trained = transformers.AutoModelForCausalLM.from_pretrained(name / "final", attn_implementation="eager")
     ids = torch.from_numpy(tokens[:48])[None]
     with torch.no_grad():
         difference = (trained(ids).logits - model(ids).logits).abs().max()

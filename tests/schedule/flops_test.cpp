@@ -110,5 +110,25 @@ TEST(Flops, LongRowsExecuteHalfOfTheirBlocksAndTheDiagonal) {
   EXPECT_DOUBLE_EQ(attention(8192), 14.0 * 64 * (8192 + 512) / 2);
 }
 
+TEST(Flops, WindowsCountTheKeysThatAreSeen) {
+  const int64_t length = 50, window = 8;
+  int64_t seen = 0;
+  for (int64_t t = 0; t < length; ++t) seen += std::min(t + 1, window);
+  EXPECT_NEAR(window_span(length, window), 2.0 * static_cast<double>(seen) / length, 1);  // s counts half a key less
+  EXPECT_DOUBLE_EQ(window_span(100, 0), 100);
+  EXPECT_DOUBLE_EQ(window_span(100, 100), 100);
+  EXPECT_DOUBLE_EQ(window_span(100, 500), 100);
+  EXPECT_DOUBLE_EQ(window_span(100, 50), 75);
+
+  auto model = gpt(2, 64, 1000);
+  const auto all = training_flops(model, 8192);
+  model.windows = {0, 0};
+  EXPECT_DOUBLE_EQ(training_flops(model, 8192).matmul_causal, all.matmul_causal);
+  model.windows = {1024, 0};
+  const auto some = training_flops(model, 8192);
+  EXPECT_DOUBLE_EQ(all.matmul_causal - some.matmul_causal, 6.0 * 64 * (8192 - window_span(8192, 1024)));
+  EXPECT_DOUBLE_EQ(all.executed - some.executed, 14.0 * 64 * (8192 - window_span(8192, 1024) - 512) / 2);
+}
+
 }  // namespace
 }  // namespace accordion

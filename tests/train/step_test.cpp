@@ -20,8 +20,8 @@ Batch some_batch(int64_t rows, int64_t length) {
   return batch;
 }
 
-StepForm form_of(const LossRecipe& loss, double soft_cap, MiniSequence head, int64_t microbatch) {
-  return {.pass = {}, .microbatch = {microbatch}, .head = head, .loss = loss, .soft_cap = soft_cap};
+StepForm form_of(const LossRecipe& loss, MiniSequence head, int64_t microbatch) {
+  return {.pass = {}, .microbatch = {microbatch}, .head = head, .loss = loss};
 }
 
 struct Result {
@@ -42,12 +42,12 @@ INSTANTIATE_TEST_SUITE_P(Models, EveryStep, testing::ValuesIn(kTinyModels),
                          [](const auto& each) { return std::string(each.param.name); });
 
 TEST_P(EveryStep, IsTheSameHoweverItIsCut) {
-  for (const auto& [loss, soft_cap] : {std::pair(LossRecipe{}, 0.0), std::pair(LossRecipe{0.01, 0.1}, 2.0)}) {
-    const auto whole = run(GetParam(), form_of(loss, soft_cap, {MiniSequence::Kind::off, 0}, 4));
+  for (const auto& loss : {LossRecipe{}, LossRecipe{0.01, 0.1}}) {
+    const auto whole = run(GetParam(), form_of(loss, {MiniSequence::Kind::off, 0}, 4));
     for (const auto head : {MiniSequence{MiniSequence::Kind::automatic, 0}, MiniSequence{MiniSequence::Kind::tokens, 7},
                             MiniSequence{MiniSequence::Kind::count, 3}}) {
       for (const int64_t microbatch : {1, 3, 4}) {
-        const auto got = run(GetParam(), form_of(loss, soft_cap, head, microbatch));
+        const auto got = run(GetParam(), form_of(loss, head, microbatch));
         EXPECT_NEAR(got.loss, whole.loss, 2e-6 * whole.loss);
         for (size_t i = 0; i < whole.gradients.size(); ++i) {
           const double error = test::rms_error(got.gradients[i], whole.gradients[i]);
@@ -64,7 +64,7 @@ TEST(StepForm, TakesTheRecipesLoss) {
   const auto form = step_form(recipe);
   EXPECT_EQ(form.loss.z_loss, 0.01);
   EXPECT_EQ(form.loss.label_smoothing, 0.1);
-  const auto pure = form_of({}, 0, form.head, 4), more = form_of(form.loss, 0, form.head, 4);
+  const auto pure = form_of({}, form.head, 4), more = form_of(form.loss, form.head, 4);
   EXPECT_GT(run(kTinyModels[0], more).loss, run(kTinyModels[0], pure).loss);
 }
 

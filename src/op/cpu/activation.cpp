@@ -63,30 +63,50 @@ void gelu_backward_part(Type type, const void* x, const void* dy, void* dx, int6
   });
 }
 
-void swiglu_part(Type type, const void* gate, const void* up, void* y, int64_t begin, int64_t end) {
-  with_type(type, [&]<class T>(T*) {
-    const T *g = static_cast<const T*>(gate) + begin, *u = static_cast<const T*>(up) + begin;
-    map(
-        end - begin, static_cast<T*>(y) + begin, [](V a, V b) { return hn::Mul(hn::Mul(a, sigmoid(a)), b); }, g, u);
+/// Gates: value f(x), and what the incoming gradient times `up` is multiplied by, f'(x).
+struct Silu {
+  static HWY_INLINE V value(V x) { return hn::Mul(x, sigmoid(x)); }
+  static HWY_INLINE V slope(V x) {
+    const V s = sigmoid(x);
+    return hn::Mul(s, hn::MulAdd(x, hn::Sub(set(1), s), set(1)));
+  }
+};
+
+struct GeluTanh {
+  static HWY_INLINE V value(V x) { return gelu_tanh_of(x); }
+  static HWY_INLINE V slope(V x) { return gelu_tanh_slope(x); }
+};
+
+template <class F>
+HWY_INLINE void with_gate(Gate gate, F f) {
+  gate == Gate::silu ? f(Silu()) : f(GeluTanh());
+}
+
+void gated_part(Type type, Gate f, const void* gate, const void* up, void* y, int64_t begin, int64_t end) {
+  with_gate(f, [&]<class G>(G) {
+    with_type(type, [&]<class T>(T*) {
+      const T *g = static_cast<const T*>(gate) + begin, *u = static_cast<const T*>(up) + begin;
+      map(
+          end - begin, static_cast<T*>(y) + begin, [](V a, V b) { return hn::Mul(G::value(a), b); }, g, u);
+    });
   });
 }
 
-void swiglu_backward_part(Type type, const void* gate, const void* up, const void* dy, void* dgate, void* dup,
-                          int64_t begin, int64_t end) {
-  const auto slope = [](V g, V u, V d) {
-    const V s = sigmoid(g);
-    return hn::Mul(hn::Mul(d, u), hn::Mul(s, hn::MulAdd(g, hn::Sub(set(1), s), set(1))));
-  };
-  const auto value = [](V g, V d) { return hn::Mul(d, hn::Mul(g, sigmoid(g))); };
-  with_type(type, [&]<class T>(T*) {
-    const T *g = static_cast<const T*>(gate), *u = static_cast<const T*>(up), *d = static_cast<const T*>(dy);
-    // In pieces that stay in the first-level cache: the two maps share their inputs.
-    constexpr int64_t kPiece = 1024;
-    for (int64_t i = begin; i < end; i += kPiece) {
-      const int64_t n = end - i < kPiece ? end - i : kPiece;
-      map(n, static_cast<T*>(dgate) + i, slope, g + i, u + i, d + i);
-      map(n, static_cast<T*>(dup) + i, value, g + i, d + i);
-    }
+void gated_backward_part(Type type, Gate f, const void* gate, const void* up, const void* dy, void* dgate, void* dup,
+                         int64_t begin, int64_t end) {
+  with_gate(f, [&]<class G>(G) {
+    const auto slope = [](V g, V u, V d) { return hn::Mul(hn::Mul(d, u), G::slope(g)); };
+    const auto value = [](V g, V d) { return hn::Mul(d, G::value(g)); };
+    with_type(type, [&]<class T>(T*) {
+      const T *g = static_cast<const T*>(gate), *u = static_cast<const T*>(up), *d = static_cast<const T*>(dy);
+      // In pieces that stay in the first-level cache: the two maps share their inputs.
+      constexpr int64_t kPiece = 1024;
+      for (int64_t i = begin; i < end; i += kPiece) {
+        const int64_t n = end - i < kPiece ? end - i : kPiece;
+        map(n, static_cast<T*>(dgate) + i, slope, g + i, u + i, d + i);
+        map(n, static_cast<T*>(dup) + i, value, g + i, d + i);
+      }
+    });
   });
 }
 
@@ -98,8 +118,8 @@ namespace accordion::op::cpu {
 
 HWY_EXPORT(gelu_part);
 HWY_EXPORT(gelu_backward_part);
-HWY_EXPORT(swiglu_part);
-HWY_EXPORT(swiglu_backward_part);
+HWY_EXPORT(gated_part);
+HWY_EXPORT(gated_backward_part);
 
 namespace {
 constexpr int64_t kGrain = 16384;
@@ -117,15 +137,16 @@ void gelu_backward(Type type, const void* x, const void* dy, void* dx, int64_t n
   });
 }
 
-void swiglu(Type type, const void* gate, const void* up, void* y, int64_t n) {
+void gated(Type type, Gate f, const void* gate, const void* up, void* y, int64_t n) {
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(swiglu_part)(type, gate, up, y, begin, end);
+    HWY_DYNAMIC_DISPATCH(gated_part)(type, f, gate, up, y, begin, end);
   });
 }
 
-void swiglu_backward(Type type, const void* gate, const void* up, const void* dy, void* dgate, void* dup, int64_t n) {
+void gated_backward(Type type, Gate f, const void* gate, const void* up, const void* dy, void* dgate, void* dup,
+                    int64_t n) {
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(swiglu_backward_part)(type, gate, up, dy, dgate, dup, begin, end);
+    HWY_DYNAMIC_DISPATCH(gated_backward_part)(type, f, gate, up, dy, dgate, dup, begin, end);
   });
 }
 

@@ -19,14 +19,18 @@ enum class Type { f32, bf16 };
 void gelu(Type type, const void* x, void* y, int64_t n, bool tanh);
 /// dx = dy * gelu'(x)
 void gelu_backward(Type type, const void* x, const void* dy, void* dx, int64_t n, bool tanh);
-void swiglu(Type type, const void* gate, const void* up, void* y, int64_t n);
-void swiglu_backward(Type type, const void* gate, const void* up, const void* dy, void* dgate, void* dup, int64_t n);
+enum class Gate { silu, gelu_tanh };
+/// y = f(gate) * up
+void gated(Type type, Gate f, const void* gate, const void* up, void* y, int64_t n);
+void gated_backward(Type type, Gate f, const void* gate, const void* up, const void* dy, void* dgate, void* dup,
+                    int64_t n);
 
 // ---- norm.cpp: N rows of D values
 
 struct NormShape {
   int64_t N, D;
-  bool centred;  ///< layer norm; else RMS norm, which has no mean and no bias
+  bool centred;   ///< layer norm; else RMS norm, which has no mean and no bias
+  bool plus_one;  ///< values are multiplied by 1 + weight
   double epsilon;
 };
 /// bias may be null; mean (N) and rstd (N) are written, mean only where centred.

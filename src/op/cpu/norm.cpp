@@ -28,6 +28,9 @@ HWY_INLINE float sum_over(int64_t n, F f, const T*... inputs) {
   return sum(total);
 }
 
+/// What weights are offsets from.
+HWY_INLINE float base_of(const NormShape& shape) { return shape.plus_one ? 1 : 0; }
+
 template <class T>
 void norm_row(const NormShape& shape, const T* x, const T* weight, const T* bias, T* y, float* mean, float* rstd) {
   const float width = float(shape.D);
@@ -46,32 +49,36 @@ void norm_row(const NormShape& shape, const T* x, const T* weight, const T* bias
   if (shape.centred) *mean = middle;
   *rstd = r;
   const auto normal_of = [middle, r](V v) { return hn::Mul(hn::Sub(v, set(middle)), set(r)); };
+  const float base = base_of(shape);
   if (bias != nullptr) {
     map(
-        shape.D, y, [=](V v, V w, V b) { return hn::MulAdd(normal_of(v), w, b); }, x, weight, bias);
+        shape.D, y, [=](V v, V w, V b) { return hn::MulAdd(normal_of(v), hn::Add(w, set(base)), b); }, x, weight, bias);
   } else {
     map(
-        shape.D, y, [=](V v, V w) { return hn::Mul(normal_of(v), w); }, x, weight);
+        shape.D, y, [=](V v, V w) { return hn::Mul(normal_of(v), hn::Add(w, set(base))); }, x, weight);
   }
 }
 
-/// With n = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - n mean(g n)); dweight += dy n, dbias += dy.
+/// With n = (x - mean) rstd and g = dy weight (or dy (1 + weight)): dx = rstd (g - mean(g) - n mean(g n)); dweight +=
+/// dy n, dbias += dy.
 template <class T>
 void norm_backward_row(const NormShape& shape, const T* x, const T* weight, float middle, float r, const T* dy, T* dx,
                        float* dweight, float* dbias) {
   const float width = float(shape.D);
   const auto normal_of = [middle, r](V v) { return hn::Mul(hn::Sub(v, set(middle)), set(r)); };
+  const float base = base_of(shape);
+  const auto weighed = [base](V g, V w) { return hn::Mul(g, hn::Add(w, set(base))); };
   const float inner = sum_over(
-                          shape.D, [&](V v, V w, V g) { return hn::Mul(hn::Mul(g, w), normal_of(v)); }, x, weight, dy) /
+                          shape.D, [&](V v, V w, V g) { return hn::Mul(weighed(g, w), normal_of(v)); }, x, weight, dy) /
                       width;
   const float level = shape.centred ? sum_over(
-                                          shape.D, [](V w, V g) { return hn::Mul(g, w); }, weight, dy) /
+                                          shape.D, [&](V w, V g) { return weighed(g, w); }, weight, dy) /
                                           width
                                     : 0;
   map(
       shape.D, dx,
       [&](V v, V w, V g) {
-        const V about = hn::NegMulAdd(normal_of(v), set(inner), hn::Sub(hn::Mul(g, w), set(level)));
+        const V about = hn::NegMulAdd(normal_of(v), set(inner), hn::Sub(weighed(g, w), set(level)));
         return hn::Mul(about, set(r));
       },
       x, weight, dy);
