@@ -35,7 +35,7 @@ int eval(const Options& options) {
   std::vector<int64_t> lengths;
   for (const auto& text : options.lengths) lengths.push_back(positive_count(text, "--lengths"));
   const LossByLength validation(options.data, lengths, positive_count(options.tokens, "--tokens"),
-                                step_form(recipe).pass);
+                                step_form(recipe, device()).pass);
   const auto model = open_model(find_model(options.model), training_dtype(recipe.precision), device(), recipe.seed);
   validation.check(model.config());
   if (!validation.note().empty()) std::cerr << "note: " << validation.note() << "\n";

@@ -22,7 +22,7 @@ Rows take_rows(const Batch& batch, int64_t first, int64_t count, const PassForm&
     return view.clone().to(device);  // (B,T)
   };
   Rows rows{tensor(batch.inputs), tensor(batch.targets), {}};
-  rows.pass.fold = memory::fold_of(form.memory, model.config().width, count, batch.length);
+  rows.pass.fold = memory::fold_of(form.memory, model.config().width, count, batch.length, form.store);
   if (form.document_mask) rows.pass.pieces.assign(batch.pieces.begin() + first, batch.pieces.begin() + first + count);
   if (form.restart_positions) {
     auto positions = torch::empty({count, batch.length}, torch::kLong);

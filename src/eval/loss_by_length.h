@@ -20,7 +20,8 @@ struct LengthLoss {
 struct PassForm {
   bool document_mask = false;
   bool restart_positions = false;
-  MemoryRecipe memory;  ///< mini-sequences and recomputation
+  MemoryRecipe memory = {};                        ///< mini-sequences and recomputation
+  std::shared_ptr<memory::LayerStore> store = {};  ///< where layer inputs wait for the backward pass; null = in place
 };
 
 /// The rows [first, first + count) of a batch as tensors on the model's device, and the pass that they take.

@@ -61,18 +61,36 @@ variable_list replay(const Function& function, const variable_list& inputs, cons
   return gradients;
 }
 
+/// The inputs of a function until its backward pass: with autograd, or in a store.
+void save(AutogradContext* context, const variable_list& inputs, const std::shared_ptr<LayerStore>& store) {
+  if (!store) return context->save_for_backward(inputs);
+  std::vector<std::shared_ptr<LayerStore::Away>> away;
+  for (const Tensor& input : inputs) away.push_back(store->put(input));
+  hold(context, "store", store);
+  hold(context, "away", away);
+}
+
+variable_list saved(AutogradContext* context) {
+  if (context->saved_data.count("store") == 0) return context->get_saved_variables();
+  const auto away = std::move(held<std::vector<std::shared_ptr<LayerStore::Away>>>(context, "away"));
+  TORCH_CHECK(!away.empty(), "a second backward pass through a folded layer whose inputs have been given back");
+  variable_list inputs;
+  for (const auto& each : away) inputs.push_back(held<std::shared_ptr<LayerStore>>(context, "store")->take(*each));
+  return inputs;
+}
+
 struct ByChunks : torch::autograd::Function<ByChunks> {
-  static Tensor forward(AutogradContext* context, const Part& part, int64_t chunk, Want want, const Tensor& /*anchor*/,
-                        at::TensorList all_inputs) {
+  static Tensor forward(AutogradContext* context, const Part& part, int64_t chunk, Want want,
+                        const std::shared_ptr<LayerStore>& store, const Tensor& /*anchor*/, at::TensorList all_inputs) {
     const variable_list inputs = all_inputs.vec();
-    context->save_for_backward(inputs);
+    save(context, inputs, store);
     context->saved_data["chunk"] = chunk;
     hold(context, "part", part);
     return want == Want::gradients ? unread(inputs[0]) : values(part, chunk, inputs);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const variable_list inputs = context->get_saved_variables();
+    const variable_list inputs = saved(context);
     const Part part = held<Part>(context, "part");
     const int64_t chunk = context->saved_data["chunk"].toInt(), N = inputs[0].size(0);
     variable_list results{take_over(gradients)};  // becomes the gradient of the first input
@@ -86,7 +104,7 @@ struct ByChunks : torch::autograd::Function<ByChunks> {
           replay([&](const variable_list& leaves) { return part(leaves, Want::gradients); }, slices, incoming);
       for (size_t i = 0; i < found.size(); ++i) results[i].slice(0, begin, end).copy_(found[i]);
     }
-    results.insert(results.begin(), 4, Tensor());
+    results.insert(results.begin(), 5, Tensor());
     return results;
   }
 
@@ -107,25 +125,26 @@ struct ByChunks : torch::autograd::Function<ByChunks> {
 struct ByQueries : torch::autograd::Function<ByQueries> {
   using Rows = std::vector<std::shared_ptr<op::KeyedRow>>;
 
-  static Tensor forward(AutogradContext* context, const QueryPart& part, int64_t chunk, bool keep_attention,
-                        const Tensor& /*anchor*/, const Tensor& x) {
+  static Tensor forward(AutogradContext* context, const QueryPart& part, const Fold& fold, const Tensor& /*anchor*/,
+                        const Tensor& x) {
+    const int64_t chunk = fold.attention > 0 ? fold.attention : x.size(1);
     Tensor result = torch::empty_like(x, torch::MemoryFormat::Contiguous);  // (B,T,D)
     Rows kept;
     for (int64_t b = 0; b < x.size(0); ++b) {
       const auto row = keyed_row(part, x);
-      if (keep_attention) row->keep_output();
+      if (fold.keep_attention) row->keep_output();
       for (int64_t begin = 0; begin < x.size(1); begin += chunk) {
         const int64_t end = std::min(begin + chunk, x.size(1));
         result.slice(0, b, b + 1)
             .slice(1, begin, end)
             .copy_(part.layer(x.slice(0, b, b + 1).slice(1, begin, end), {b, begin, row}, Want::values));
       }
-      if (keep_attention) {
+      if (fold.keep_attention) {
         row->keys = row->values = Tensor();
         kept.push_back(row);
       }
     }
-    context->save_for_backward({x});
+    save(context, {x}, fold.store);
     context->saved_data["chunk"] = chunk;
     hold(context, "part", part);
     hold(context, "kept", kept);
@@ -133,7 +152,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const Tensor x = context->get_saved_variables()[0];
+    const Tensor x = saved(context)[0];
     const QueryPart part = held<QueryPart>(context, "part");
     const Rows kept = std::move(held<Rows>(context, "kept"));
     const int64_t chunk = context->saved_data["chunk"].toInt(), T = x.size(1);
@@ -159,7 +178,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
             {row_x.slice(1, begin, end)}, place)[0]);
       }
     }
-    return {Tensor(), Tensor(), Tensor(), Tensor(), dx};
+    return {Tensor(), Tensor(), Tensor(), dx};
   }
 
  private:
@@ -170,21 +189,29 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
 
 }  // namespace
 
-Fold fold_of(const MemoryRecipe& recipe, int64_t width, int64_t rows, int64_t length) {
+Fold fold_of(const MemoryRecipe& recipe, int64_t width, int64_t rows, int64_t length,
+             std::shared_ptr<LayerStore> store) {
   return {.recompute = recipe.recompute,
           .every = recipe.recompute_every,
           .mlp = layer_chunk(recipe.mini_sequence.mlp, width, rows * length),
           .attention = layer_chunk(recipe.mini_sequence.attention, width, length),
-          .keep_attention = recipe.keep_attention};
+          .keep_attention = recipe.keep_attention,
+          .store = std::move(store)};
 }
 
-Tensor by_chunks(const Part& part, const std::vector<Tensor>& inputs, int64_t chunk, const Tensor& anchor, Want want) {
+Tensor by_chunks(const Part& part, const std::vector<Tensor>& inputs, int64_t chunk, const Tensor& anchor, Want want,
+                 const std::shared_ptr<LayerStore>& store) {
   if (!torch::GradMode::is_enabled()) return ByChunks::values(part, chunk, inputs);
-  return ByChunks::apply(part, chunk, want, anchor, at::TensorList(inputs));
+  return ByChunks::apply(part, chunk, want, store, anchor, at::TensorList(inputs));
 }
 
-Tensor by_queries(const QueryPart& part, const Tensor& x, int64_t chunk, bool keep_attention, const Tensor& anchor) {
-  return ByQueries::apply(part, chunk, keep_attention && torch::GradMode::is_enabled(), anchor, x);
+Tensor by_queries(const QueryPart& part, const Tensor& x, const Fold& fold, const Tensor& anchor) {
+  Fold how = fold;
+  if (!torch::GradMode::is_enabled()) {  // nothing is kept for a backward pass
+    how.keep_attention = false;
+    how.store = nullptr;
+  }
+  return ByQueries::apply(part, how, anchor, x);
 }
 
 }  // namespace accordion::memory

@@ -208,7 +208,7 @@ torch::Tensor Transformer::layer(const torch::Tensor& x, size_t l, const SharedC
   if (!fold.recomputes(l) || context->cache) return block(x, l, context, {}, Want::values);
   if (!fold.by_queries()) {
     const auto whole = [=, this](const auto& inputs, Want want) { return block(inputs[0], l, context, {}, want); };
-    return memory::by_chunks(whole, {x}, x.size(0), anchor);
+    return memory::by_chunks(whole, {x}, x.size(0), anchor, Want::values, fold.store);
   }
   memory::QueryPart part;
   part.row = {x.size(1), config_.heads, config_.kv_heads, config_.head_width};
@@ -220,7 +220,7 @@ torch::Tensor Transformer::layer(const torch::Tensor& x, size_t l, const SharedC
   part.layer = [=, this](const torch::Tensor& rows, const Chunk& chunk, Want want) {
     return block(rows, l, context, chunk, want);
   };
-  return memory::by_queries(part, x, fold.attention > 0 ? fold.attention : x.size(1), fold.keep_attention, anchor);
+  return memory::by_queries(part, x, fold, anchor);
 }
 
 /// The layer itself, over all tokens or a chunk of one row: its attention and its MLP, each with norm and residual.

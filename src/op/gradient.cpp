@@ -17,10 +17,16 @@ bool has_main_gradient(const Tensor& weight) {
 
 void make_parameter(Tensor& weight) {
   weight.requires_grad_(true);
-  const auto type = weight.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
-  torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(type, weight);
-  weight.mutable_grad() = torch::zeros_like(weight, torch::TensorOptions().dtype(type).requires_grad(false));
+  torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(cpu::wide_type(weight), weight);
+  make_gradient(weight);
 }
+
+void make_gradient(Tensor& weight) {
+  weight.mutable_grad() =
+      torch::zeros_like(weight, torch::TensorOptions().dtype(cpu::wide_type(weight)).requires_grad(false));
+}
+
+void drop_gradient(Tensor& weight) { weight.mutable_grad().reset(); }
 
 Tensor give_gradient(const Tensor& weight, const Tensor& gradient, double factor) {
   torch::NoGradGuard no_grad;

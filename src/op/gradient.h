@@ -10,6 +10,11 @@ namespace accordion::op {
 /// set to zero. Gradients of chunks and microbatches add up in f32 there, never in bf16. (An f64 weight keeps f64.)
 void make_parameter(torch::Tensor& weight);
 
+/// Takes a parameter's main gradient away, to be made anew, all zeros, before a backward pass that needs it: for
+/// gradients that do not outlive their layer.
+void drop_gradient(torch::Tensor& weight);
+void make_gradient(torch::Tensor& weight);
+
 /// Whether gradients of `weight` go straight into a main gradient.
 bool has_main_gradient(const torch::Tensor& weight);
 

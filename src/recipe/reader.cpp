@@ -82,6 +82,13 @@ class Reader {
         return;
       }
     }
+    if constexpr (std::is_same_v<T, OffloadRecipe>) {
+      if (node.IsScalar()) {
+        value = {};
+        read_scalar(node, path, bounds, value.to);
+        return;
+      }
+    }
     if constexpr (std::is_same_v<T, NotYet>) {
       if (!node.IsNull() && !(node.IsScalar() && (node.Scalar() == "false" || node.Scalar() == "off")))
         throw origins_.error(path, "is not available yet; leave it out");

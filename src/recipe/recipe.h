@@ -296,13 +296,31 @@ struct Names<Offload> {
   static constexpr std::array value{"none", "host", "disk"};
 };
 
+struct OffloadRecipe {
+  Offload to = Offload::none;
+  std::string path;
+  bool optimizer = false;
+  void visit(auto&& v) {
+    v("to", to, "where the inputs of recomputed layers wait for the backward pass; `offload: none` is short for it");
+    v("path", path, "disk: the folder for a file without a name, best on a fast local disk");
+    v("optimizer", optimizer, "disk: the optimizer's moments and master weights live in the file too");
+  }
+};
+
+/// Whether weights are updated within the backward pass.
+enum class InBackward { off, on, two_pass };
+template <>
+struct Names<InBackward> {
+  static constexpr std::array value{"false", "true", "two_pass"};
+};
+
 struct MemoryRecipe {
   Recompute recompute = Recompute::none;
   int64_t recompute_every = 1;
   bool keep_attention = false;
   MiniSequenceRecipe mini_sequence;
-  bool optimizer_in_backward = false;
-  Offload offload = Offload::none;
+  InBackward optimizer_in_backward = InBackward::off;
+  OffloadRecipe offload;
   void visit(auto&& v) {
     v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
     v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);
@@ -310,8 +328,9 @@ struct MemoryRecipe {
       "recompute: layer keeps attention's output, so that attention is not computed again");
     v("mini_sequence", mini_sequence, "parts that go through in mini-sequences");
     v("optimizer_in_backward", optimizer_in_backward,
-      "update each parameter as soon as its gradient is whole (not available yet)");
-    v("offload", offload, "where layer inputs are kept for the backward pass (only none is available yet)");
+      "update a layer as soon as its gradient is whole, and free that; two_pass: a first backward pass finds the "
+      "gradient's norm, for clipping");
+    v("offload", offload, "what waits outside of memory");
   }
 };
 

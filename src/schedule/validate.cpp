@@ -90,19 +90,57 @@ void check_learning_rate(const Recipe& recipe, const LengthSchedule& schedule, c
   }
 }
 
-void check_not_yet(const MemoryRecipe& memory, const ParallelRecipe& parallel, const Origins& origins) {
+void check_not_yet(const ParallelRecipe& parallel, const Origins& origins) {
   const auto refuse = [&](const std::string& key, const std::string& off) {
     return origins.error(key, std::string(kNotYet) + "; leave it out or write " + off);
   };
-  if (memory.optimizer_in_backward) throw refuse("memory.optimizer_in_backward", "false");
-  if (memory.offload != Offload::none) throw refuse("memory.offload", "none");
   if (parallel.data != 1) throw refuse("parallel.data", "1");
   if (parallel.sequence != 1) throw refuse("parallel.sequence", "1");
   if (parallel.shard != Shard::none) throw refuse("parallel.shard", "none");
 }
 
+void check_offload(const MemoryRecipe& memory, const Origins& origins) {
+  const auto& offload = memory.offload;
+  const bool disk = offload.to == Offload::disk;
+  if (disk && offload.path.empty())
+    throw origins.error("memory.offload.to", "disk needs memory.offload.path, a folder for the file");
+  if (!disk && !offload.path.empty())
+    throw origins.error("memory.offload.path", "would be ignored without memory.offload.to: disk; leave it out");
+  if (!disk && offload.optimizer)
+    throw origins.error("memory.offload.optimizer",
+                        "needs memory.offload: {to: disk, path: FOLDER}; add that or leave it out");
+  if (offload.to != Offload::none && memory.recompute != Recompute::layer && !offload.optimizer)
+    throw origins.error("memory.offload.to",
+                        "would be ignored without memory.recompute: layer, which keeps layer inputs; add that");
+}
+
+void check_in_backward(const Recipe& recipe, const Origins& origins) {
+  const auto in_backward = recipe.memory.optimizer_in_backward;
+  if (in_backward == InBackward::off) return;
+  const char* const key = "memory.optimizer_in_backward";
+  if (in_backward == InBackward::on && recipe.optimizer.clip > 0)
+    throw origins.error(key,
+                        "clipping needs the norm of the whole gradient before the first update; write two_pass, or "
+                        "optimizer.clip: 0");
+  if (in_backward == InBackward::two_pass && recipe.optimizer.clip == 0)
+    throw origins.error(key, "two_pass finds the norm for clipping, which optimizer.clip: 0 turns off; write true");
+  if (recipe.memory.mini_sequence.head.kind == MiniSequence::Kind::off)
+    throw origins.error("memory.mini_sequence.head",
+                        "off leaves the head's gradient to autograd, which does not say when it is whole; use auto");
+  if (!recipe.batch.microbatch.count) return;
+  for (const auto& [length, rows] : LengthSchedule(recipe).shapes()) {
+    if (*recipe.batch.microbatch.count < rows)
+      throw origins.error("batch.microbatch",
+                          format("%lld adds up gradients over the step's %lld rows at length %lld, but with "
+                                 "memory.optimizer_in_backward no gradient outlives its layer; leave it out",
+                                 static_cast<long long>(*recipe.batch.microbatch.count), static_cast<long long>(rows),
+                                 static_cast<long long>(length)));
+  }
+}
+
 /// Settings of memory that would be ignored.
-void check_memory(const MemoryRecipe& memory, const Origins& origins) {
+void check_memory(const Recipe& recipe, const Origins& origins) {
+  const auto& memory = recipe.memory;
   const bool layer = memory.recompute == Recompute::layer;
   const auto needs_layer = [&](bool given, const std::string& key) {
     if (given && !layer)
@@ -115,6 +153,8 @@ void check_memory(const MemoryRecipe& memory, const Origins& origins) {
     throw origins.error("memory.recompute",
                         "mlp would be ignored beside memory.mini_sequence.mlp, which recomputes the MLP by chunks; "
                         "leave one of the two out");
+  check_offload(memory, origins);
+  check_in_backward(recipe, origins);
 }
 
 void check_evaluation(const Recipe& recipe, const LengthSchedule& schedule, const Origins& origins) {
@@ -287,8 +327,8 @@ void validate(const Recipe& recipe, const Origins& origins) {
   check_schedule(recipe, origins);
   check_batch(recipe, origins);
   check_optimizer(recipe.optimizer, origins);
-  check_memory(recipe.memory, origins);
-  check_not_yet(recipe.memory, recipe.parallel, origins);
+  check_memory(recipe, origins);
+  check_not_yet(recipe.parallel, origins);
   const LengthSchedule schedule(recipe);
   check_learning_rate(recipe, schedule, origins);
   check_evaluation(recipe, schedule, origins);

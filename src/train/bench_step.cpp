@@ -9,7 +9,6 @@
 #include "memory/device.h"
 #include "model/weights.h"
 #include "schedule/flops.h"
-#include "train/optimizer.h"
 #include "train/step.h"
 
 namespace accordion {
@@ -39,9 +38,7 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
   if (config.position == PositionKind::learned && length > config.max_positions)
     throw UserError(format("--length: %lld is more than the model's %lld positions", static_cast<long long>(length),
                            static_cast<long long>(config.max_positions)));
-  model.make_trainable();
-  Optimizer optimizer(model.weights(), recipe.optimizer);
-  const auto form = step_form(recipe);
+  TrainingStep training_step(model, recipe);
   const auto batch = random_batch(rows, length, config.vocabulary, recipe.seed);
 
   StepTiming timing{.parameters = config.parameters(),
@@ -54,8 +51,7 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
   for (int64_t step = 0; step <= steps; ++step) {
     synchronize();
     const auto start = std::chrono::steady_clock::now();
-    timing.loss = forward_backward(model, batch, form);
-    optimizer.step(recipe.optimizer.lr, optimizer.gradient_norm());
+    timing.loss = training_step(batch, recipe.optimizer.lr).loss;
     synchronize();
     if (step > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }

@@ -9,13 +9,22 @@
 
 namespace accordion {
 
-Optimizer::Optimizer(NamedTensors weights, const OptimizerRecipe& recipe) : recipe_(recipe) {
+Optimizer::Optimizer(NamedTensors weights, const OptimizerRecipe& recipe, std::shared_ptr<memory::DiskFile> file)
+    : recipe_(recipe) {
   torch::NoGradGuard no_grad;
   for (auto& [name, weight] : weights) {
     const bool narrow = weight.scalar_type() != torch::kFloat;
-    auto wide = torch::TensorOptions().dtype(torch::kFloat).device(weight.device());
-    slots_.push_back({name, weight, narrow ? weight.detach().to(torch::kFloat) : weight,
-                      torch::zeros(weight.sizes(), wide), torch::zeros(weight.sizes(), wide)});
+    Slot slot{name, weight, weight, {}, {}, {}};
+    const auto make = [&] {  // all zeros
+      if (!file) return torch::zeros(weight.sizes(), torch::dtype(torch::kFloat).device(weight.device()));
+      slot.mapped.push_back(file->map(file->reserve(weight.numel() * 4), weight.sizes(), torch::kFloat));
+      return slot.mapped.back();
+    };
+    slot.first = make();
+    slot.second = make();
+    if (narrow) slot.master = make().copy_(weight);
+    for (const auto& tensor : slot.mapped) memory::page_out(tensor);
+    slots_.push_back(std::move(slot));
   }
 }
 
@@ -27,20 +36,28 @@ double Optimizer::gradient_norm() const {
 
 void Optimizer::step(double lr, double norm) {
   torch::NoGradGuard no_grad;
-  ++updates_;
-  const double scale = recipe_.clip > 0 ? std::min(1.0, recipe_.clip / (norm + 1e-6)) : 1.0;
-  for (auto& slot : slots_) {
-    const double decay = slot.weight.dim() >= 2 ? recipe_.weight_decay : 0.0;
-    op::adamw_step(slot.master, slot.weight, slot.weight.grad(), slot.first, slot.second,
-                   {.lr = lr,
-                    .beta1 = recipe_.betas[0],
-                    .beta2 = recipe_.betas[1],
-                    .epsilon = recipe_.epsilon,
-                    .weight_decay = decay,
-                    .step = updates_,
-                    .gradient_scale = scale});
-  }
+  begin_step();
+  for (size_t i = 0; i < slots_.size(); ++i) update(i, lr, norm);
   zero_gradients();
+}
+
+void Optimizer::update(size_t weight, double lr, double norm) {
+  torch::NoGradGuard no_grad;
+  auto& slot = slots_[weight];
+  if (weight + 1 < slots_.size()) {
+    for (const auto& tensor : slots_[weight + 1].mapped) memory::page_in(tensor);
+  }
+  const double scale = recipe_.clip > 0 ? std::min(1.0, recipe_.clip / (norm + 1e-6)) : 1.0;
+  const double decay = slot.weight.dim() >= 2 ? recipe_.weight_decay : 0.0;
+  op::adamw_step(slot.master, slot.weight, slot.weight.grad(), slot.first, slot.second,
+                 {.lr = lr,
+                  .beta1 = recipe_.betas[0],
+                  .beta2 = recipe_.betas[1],
+                  .epsilon = recipe_.epsilon,
+                  .weight_decay = decay,
+                  .step = updates_,
+                  .gradient_scale = scale});
+  for (const auto& tensor : slot.mapped) memory::page_out(tensor);
 }
 
 void Optimizer::zero_gradients() {
@@ -66,6 +83,9 @@ void Optimizer::restore(const NamedTensors& state) {
     if (state[i].first != mine[i].first || state[i].second.sizes() != mine[i].second.sizes())
       throw UserError("optimizer.safetensors: " + state[i].first + " is not of this model or precision");
     mine[i].second.copy_(state[i].second);
+  }
+  for (const auto& slot : slots_) {
+    for (const auto& tensor : slot.mapped) memory::page_out(tensor);
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "memory/disk.h"
 #include "model/safetensors.h"
 #include "op/torch.h"
 #include "recipe/recipe.h"
@@ -15,7 +17,8 @@ namespace accordion {
 /// (gradient and moments), 16 with a master copy.
 class Optimizer {
  public:
-  Optimizer(NamedTensors weights, const OptimizerRecipe& recipe);
+  /// With a `file`, moments and master weights live in it, and only those of the weight at hand are in memory.
+  Optimizer(NamedTensors weights, const OptimizerRecipe& recipe, std::shared_ptr<memory::DiskFile> file = {});
 
   /// The gradient's global norm, the square root of the sum of squares over all weights, computed in f32.
   double gradient_norm() const;
@@ -25,6 +28,14 @@ class Optimizer {
   void step(double lr, double norm);
 
   void zero_gradients();
+
+  /// The same in parts: begin_step() once, then update() of each weight when its gradient is whole. update() leaves the
+  /// gradient as it is.
+  void begin_step() { ++updates_; }
+  void update(size_t weight, double lr, double norm);
+  size_t weights() const { return slots_.size(); }
+  torch::Tensor& weight(size_t index) { return slots_[index].weight; }
+  const std::string& name(size_t index) const { return slots_[index].name; }
 
   /// Updates made so far (skipped steps do not count).
   int64_t updates() const { return updates_; }
@@ -39,6 +50,7 @@ class Optimizer {
   struct Slot {
     std::string name;
     torch::Tensor weight, master, first, second;
+    std::vector<torch::Tensor> mapped;  // those of the last three that live in a file
   };
   OptimizerRecipe recipe_;
   std::vector<Slot> slots_;

@@ -23,7 +23,6 @@ Transformer open_trainable(const Recipe& recipe, const std::optional<Checkpoints
   const auto location = find_model(resumed ? resumed->folder.string() : recipe.model);
   auto model = open_model(location, training_dtype(recipe.precision), device(), recipe.seed);
   model.reach(recipe.length_schedule.max_length.value());
-  model.make_trainable();
   return model;
 }
 
@@ -46,9 +45,9 @@ Trainer::Trainer(const Recipe& recipe)
       learning_rate_(recipe, schedule_),
       stream_(recipe),
       model_(open_trainable(recipe, resumed_)),
-      optimizer_(model_.weights(), recipe.optimizer),
-      form_(step_form(recipe)),
-      validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens, form_.pass) {
+      training_step_(model_, recipe),
+      validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens,
+                  training_step_.form().pass) {
   check_model();
   if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();
@@ -85,8 +84,8 @@ void Trainer::resume() {
   evaluated_step_ = state["evaluated_step"];
   saved_step_ = counters_.steps;
   stream_.restore(state["cursors"]);
-  optimizer_.set_updates(state["updates"]);
-  optimizer_.restore(read_safetensors(resumed_->folder / "trainer" / "optimizer.safetensors"));
+  training_step_.optimizer().set_updates(state["updates"]);
+  training_step_.optimizer().restore(read_safetensors(resumed_->folder / "trainer" / "optimizer.safetensors"));
 }
 
 /// What results depend on beside the recipe: the corpora must be the same ones, the machine should be.
@@ -114,7 +113,7 @@ nlohmann::json Trainer::state() const {
           {"evaluated_step", evaluated_step_},
           {"cursors", stream_.cursors()},
           {"corpora", stream_.fingerprint()},
-          {"updates", optimizer_.updates()},
+          {"updates", training_step_.optimizer().updates()},
           {"threads", at::get_num_threads()},
           {"instruction_set", instruction_set()}};
 }

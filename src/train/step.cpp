@@ -13,7 +13,7 @@ namespace {
 
 /// The loss of the rows' hidden states (N,D), with the gradients of all weights.
 double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
-                const op::HeadForm& form) {
+                const op::HeadForm& form, LayerwiseUpdate* layerwise) {
   if (form.chunk == 0) {
     const auto loss = op::head_loss(hidden, weight, targets, form);
     loss.backward();
@@ -21,33 +21,85 @@ double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const 
   }
   auto gradient = hidden.detach();  // the same storage: the final norm does not keep its output
   const double loss = op::head_step(gradient, weight, targets, form);
+  if (layerwise != nullptr) {
+    if (!std::isfinite(loss)) return loss;
+    layerwise->after_head();
+  }
   hidden.backward(gradient);
   return loss;
 }
 
 }  // namespace
 
-StepForm step_form(const Recipe& recipe) {
-  return {{recipe.data.document_mask, recipe.data.restart_positions, recipe.memory},
+StepForm step_form(const Recipe& recipe, torch::Device device) {
+  return {{recipe.data.document_mask, recipe.data.restart_positions, recipe.memory,
+           memory::LayerStore::open(recipe.memory.offload, device)},
           recipe.batch.microbatch,
           recipe.memory.mini_sequence.head,
           recipe.loss};
 }
 
-double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form) {
-  const int64_t at_once = form.microbatch.count.value_or(microbatch_rows(batch.length, batch.rows, kPassTokens));
+double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form,
+                        LayerwiseUpdate* layerwise) {
+  const int64_t at_once = layerwise != nullptr
+                              ? batch.rows
+                              : form.microbatch.count.value_or(microbatch_rows(batch.length, batch.rows, kPassTokens));
   double loss = 0;
   for (int64_t first = 0; first < batch.rows; first += at_once) {
-    const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
+    auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
+    if (layerwise != nullptr) rows.pass.on_backward = [layerwise](int64_t layer) { layerwise->on_backward(layer); };
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
                             .denominator = static_cast<double>(batch.rows * batch.length),
                             .soft_cap = model.config().final_soft_cap,
                             .z_loss = form.loss.z_loss,
                             .label_smoothing = form.loss.label_smoothing};
-    loss += backward(hidden, model.head_weight(), rows.targets.flatten(), head);
+    loss += backward(hidden, model.head_weight(), rows.targets.flatten(), head, layerwise);
   }
   return loss;
+}
+
+TrainingStep::TrainingStep(Transformer& model, const Recipe& recipe)
+    : model_(model),
+      memory_(recipe.memory),
+      form_(step_form(recipe, model.device())),
+      optimizer_(model.weights(), recipe.optimizer,
+                 recipe.memory.offload.optimizer ? memory::DiskFile::open(recipe.memory.offload.path) : nullptr) {
+  model.make_trainable();
+  if (memory_.optimizer_in_backward != InBackward::off) layerwise_.emplace(model, optimizer_);
+}
+
+StepResult TrainingStep::operator()(const Batch& batch, double lr) {
+  if (layerwise_) return layerwise(batch, lr);
+  StepResult result;
+  result.loss = forward_backward(model_, batch, form_);
+  result.norm = optimizer_.gradient_norm();
+  if (result.finite()) {
+    optimizer_.step(lr, result.norm);
+  } else {
+    optimizer_.zero_gradients();
+  }
+  return result;
+}
+
+StepResult TrainingStep::layerwise(const Batch& batch, double lr) {
+  using Task = LayerwiseUpdate::Task;
+  StepResult result;
+  const auto pass = [&](Task task) {
+    layerwise_->begin(task, lr, result.norm);
+    result.loss = forward_backward(model_, batch, form_, &*layerwise_);
+    if (std::isfinite(result.loss)) {
+      result.norm = layerwise_->end();
+    } else {
+      layerwise_->abandon();
+    }
+  };
+  if (memory_.optimizer_in_backward == InBackward::two_pass) {
+    pass(Task::measure);
+    if (!result.finite()) return result;
+  }
+  pass(Task::update);
+  return result;
 }
 
 torch::Dtype training_dtype(Precision precision) {

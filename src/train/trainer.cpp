@@ -60,23 +60,16 @@ void Trainer::step() {
   note_length_change(plan);
   const double start = now();
   const auto batch = stream_.next(plan, following(plan));
-  const double loss = forward_backward(model_, batch, form_);
-  const double norm = optimizer_.gradient_norm();
   const double lr = learning_rate_.at(counters_, plan);
-  const bool finite = std::isfinite(loss) && std::isfinite(norm);
-  if (finite) {
-    optimizer_.step(lr, norm);
-  } else {
-    optimizer_.zero_gradients();
-  }
+  const auto result = training_step_(batch, lr);
   synchronize();
   const double seconds = now() - start;
 
   const double epochs = static_cast<double>(batch.read) / static_cast<double>(stream_.tokens());
   counters_ = advance(counters_, plan, learning_rate_.warmup_steps(), seconds, epochs);
   flops_ += executed_flops(batch);
-  skipped_in_a_row_ = finite ? 0 : skipped_in_a_row_ + 1;
-  record(batch, loss, norm, lr, seconds);
+  skipped_in_a_row_ = result.finite() ? 0 : skipped_in_a_row_ + 1;
+  record(batch, result, lr, seconds);
 }
 
 /// What the next step will be, so that its rows can be read ahead; wrong only where seconds decide.
@@ -87,7 +80,8 @@ std::optional<StepPlan> Trainer::following(const StepPlan& plan) const {
 }
 
 double Trainer::executed_flops(const Batch& batch) const {
-  const double s = form_.pass.document_mask ? effective_length(batch.pieces) : static_cast<double>(batch.length);
+  const double s =
+      training_step_.form().pass.document_mask ? effective_length(batch.pieces) : static_cast<double>(batch.length);
   return static_cast<double>(batch.rows * batch.length) * executed_per_token(matmul_sizes(model_.config()), s);
 }
 
@@ -102,9 +96,9 @@ void Trainer::note_length_change(const StepPlan& plan) {
 }
 
 /// Logs the step that was made; ends the run where too many in a row were not finite.
-void Trainer::record(const Batch& batch, double loss, double norm, double lr, double seconds) {
+void Trainer::record(const Batch& batch, const StepResult& result, double lr, double seconds) {
   const auto step = static_cast<long long>(counters_.steps);
-  const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  const bool finite = result.finite();
   std::optional<double> left;
   if (total_flops_ > 0) left = std::max(0.0, total_flops_ - flops_) * counters_.seconds / flops_;
   log_->step({.step = counters_.steps,
@@ -112,9 +106,9 @@ void Trainer::record(const Batch& batch, double loss, double norm, double lr, do
               .tokens = counters_.tokens,
               .length = batch.length,
               .rows = batch.rows,
-              .loss = loss,
+              .loss = result.loss,
               .lr = lr,
-              .grad_norm = norm,
+              .grad_norm = result.norm,
               .seconds = counters_.seconds,
               .step_seconds = seconds,
               .tokens_per_second = static_cast<double>(batch.rows * batch.length) / seconds,
@@ -129,8 +123,8 @@ void Trainer::record(const Batch& batch, double loss, double norm, double lr, do
   if (batch.new_epoch)
     log_->note(format("epoch %lld of the training corpus began", static_cast<long long>(batch.epoch + 1)));
   if (finite) return;
-  log_->warning(
-      format("step %lld: the %s is not finite; the step is skipped", step, std::isfinite(loss) ? "gradient" : "loss"));
+  log_->warning(format("step %lld: the %s is not finite; the step is skipped", step,
+                       std::isfinite(result.loss) ? "gradient" : "loss"));
   if (skipped_in_a_row_ < kMostSkipped) return;
   throw UserError(
       format("the loss or gradient was not finite in %lld steps in a row, the last of them step %lld; the last good "
@@ -162,7 +156,7 @@ void Trainer::save() {
   log_->sync();  // what the log says up to this step must be on the disk before the checkpoint is
   checkpoints_.save(counters_.steps, state(), [&](const fs::path& folder) {
     write_model(folder);
-    write_safetensors(folder / "trainer" / "optimizer.safetensors", optimizer_.state());
+    write_safetensors(folder / "trainer" / "optimizer.safetensors", training_step_.optimizer().state());
   });
   saved_step_ = counters_.steps;
 }

@@ -35,7 +35,7 @@ class Trainer {
   void greet();
   void step();
   void note_length_change(const StepPlan& plan);
-  void record(const Batch& batch, double loss, double norm, double lr, double seconds);
+  void record(const Batch& batch, const StepResult& result, double lr, double seconds);
   std::optional<StepPlan> following(const StepPlan& plan) const;
   double executed_flops(const Batch& batch) const;
   void evaluate();
@@ -52,8 +52,7 @@ class Trainer {
   LearningRate learning_rate_;
   Stream stream_;
   Transformer model_;
-  Optimizer optimizer_;
-  StepForm form_;
+  TrainingStep training_step_;
   LossByLength validation_;
   std::optional<Tokenizer> tokenizer_;  // the corpus's, to go with the model; none where the corpus has none
   std::unique_ptr<RunLog> log_;

@@ -139,10 +139,37 @@ INSTANTIATE_TEST_SUITE_P(
              "constant_sequences)"},
         Case{"length_schedule: {length: 8}\nlr_schedule: {rewarmup: {steps: 5}}",
              "r.yaml:2:33: lr_schedule.rewarmup.steps: would be ignored, as the length never changes; leave it out"},
-        Case{"memory: {recompute: layer}",
-             "r.yaml:1:21: memory.recompute: is not available yet; leave it out or write none"},
-        Case{"memory: {mini_sequence: {mlp: auto}}",
-             "r.yaml:1:31: memory.mini_sequence.mlp: is not available yet; leave it out or write off"},
+        Case{"memory: {recompute: mlp, mini_sequence: {mlp: auto}}",
+             "r.yaml:1:21: memory.recompute: mlp would be ignored beside memory.mini_sequence.mlp, which recomputes the "
+             "MLP by chunks; leave one of the two out"},
+        Case{"memory: {mini_sequence: {attention: 1k}}",
+             "r.yaml:1:37: memory.mini_sequence.attention: would be ignored without memory.recompute: layer; add that "
+             "or leave it out"},
+        Case{"memory: {recompute: attention, keep_attention: true}",
+             "r.yaml:1:48: memory.keep_attention: would be ignored without memory.recompute: layer; add that or leave "
+             "it out"},
+        Case{"memory: {recompute_every: 2}",
+             "r.yaml:1:27: memory.recompute_every: would be ignored without memory.recompute: layer; add that or leave "
+             "it out"},
+        Case{"memory: {recompute: layer, offload: disk}",
+             "r.yaml:1:37: memory.offload.to: disk needs memory.offload.path, a folder for the file"},
+        Case{"memory: {offload: {to: disk, path: x}}",
+             "r.yaml:1:24: memory.offload.to: would be ignored without memory.recompute: layer, which keeps layer "
+             "inputs; add that"},
+        Case{"memory: {offload: {path: x}}",
+             "r.yaml:1:26: memory.offload.path: would be ignored without memory.offload.to: disk; leave it out"},
+        Case{"memory: {offload: {to: host, optimizer: true}}",
+             "r.yaml:1:41: memory.offload.optimizer: needs memory.offload: {to: disk, path: FOLDER}; add that or leave "
+             "it out"},
+        Case{"memory: {optimizer_in_backward: true}",
+             "r.yaml:1:33: memory.optimizer_in_backward: clipping needs the norm of the whole gradient before the first "
+             "update; write two_pass, or optimizer.clip: 0"},
+        Case{"memory: {optimizer_in_backward: two_pass}\noptimizer: {clip: 0}",
+             "r.yaml:1:33: memory.optimizer_in_backward: two_pass finds the norm for clipping, which optimizer.clip: 0 "
+             "turns off; write true"},
+        Case{"memory: {optimizer_in_backward: two_pass}\nbatch: {microbatch: 2}",
+             "r.yaml:2:21: batch.microbatch: 2 adds up gradients over the step's 64 rows at length 256, but with "
+             "memory.optimizer_in_backward no gradient outlives its layer; leave it out"},
         Case{"parallel: {data: 2}", "r.yaml:1:18: parallel.data: is not available yet; leave it out or write 1"},
         Case{"evaluation: {tokens: 100}",
              "r.yaml:1:22: evaluation.tokens: 100 is less than one row of the longest evaluation length; raise it to "

@@ -61,7 +61,7 @@ TEST_P(EveryStep, IsTheSameHoweverItIsCut) {
 TEST(StepForm, TakesTheRecipesLoss) {
   Recipe recipe;
   recipe.loss = {0.01, 0.1};
-  const auto form = step_form(recipe);
+  const auto form = step_form(recipe, torch::kCPU);
   EXPECT_EQ(form.loss.z_loss, 0.01);
   EXPECT_EQ(form.loss.label_smoothing, 0.1);
   const auto pure = form_of({}, form.head, 4), more = form_of(form.loss, form.head, 4);
