@@ -124,7 +124,7 @@ std::vector<int64_t> windows_of(const std::string& name, const json& changes) {
 
 TEST(Config, WindowsByLayer) {
   using Windows = std::vector<int64_t>;
-  EXPECT_EQ(windows_of("mistral-tiny", {}), (Windows{1024, 1024, 1024, 1024}));
+  EXPECT_EQ(windows_of("mistral-tiny", {}), (Windows{4096, 4096, 4096, 4096}));
   EXPECT_EQ(windows_of("mistral-tiny", {{"sliding_window", nullptr}}), Windows());
   EXPECT_EQ(windows_of("qwen2-tiny", {}), Windows());
   const json slides{{"use_sliding_window", true}, {"sliding_window", 64}, {"max_window_layers", 3}};
