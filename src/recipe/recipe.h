@@ -303,6 +303,7 @@ struct MemoryRecipe {
   MiniSequenceRecipe mini_sequence;
   bool optimizer_in_backward = false;
   Offload offload = Offload::none;
+  std::string timeline;
   void visit(auto&& v) {
     v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
     v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);
@@ -312,6 +313,8 @@ struct MemoryRecipe {
     v("optimizer_in_backward", optimizer_in_backward,
       "update each parameter as soon as its gradient is whole (not available yet)");
     v("offload", offload, "where layer inputs are kept for the backward pass (only none is available yet)");
+    v("timeline", timeline,
+      "HTML file to write: live bytes by kind over the first three steps, counted for CPU tensors; default: none");
   }
 };
 

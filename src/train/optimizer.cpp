@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "memory/meter.h"
 #include "op/adamw.h"
 #include "op/gradient.h"
 
@@ -11,6 +12,7 @@ namespace accordion {
 
 Optimizer::Optimizer(NamedTensors weights, const OptimizerRecipe& recipe) : recipe_(recipe) {
   torch::NoGradGuard no_grad;
+  const memory::KindScope kind(memory::Kind::optimizer);
   for (auto& [name, weight] : weights) {
     const bool narrow = weight.scalar_type() != torch::kFloat;
     auto wide = torch::TensorOptions().dtype(torch::kFloat).device(weight.device());

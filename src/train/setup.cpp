@@ -48,7 +48,8 @@ Trainer::Trainer(const Recipe& recipe)
       model_(open_trainable(recipe, resumed_)),
       optimizer_(model_.weights(), recipe.optimizer),
       form_(step_form(recipe)),
-      validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens, form_.pass) {
+      validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens, form_.pass),
+      timeline_(recipe.memory.timeline, recipe.run + ", " + recipe.model) {
   check_model();
   if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();

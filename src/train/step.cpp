@@ -1,9 +1,11 @@
 #include "train/step.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/machine.h"
 #include "memory/device.h"
+#include "memory/meter.h"
 #include "op/head_loss.h"
 #include "schedule/chunk.h"
 #include "schedule/length.h"
@@ -11,16 +13,28 @@
 namespace accordion {
 namespace {
 
+/// The rows' hidden states (N,D).
+torch::Tensor forward(const Transformer& model, const Rows& rows) {
+  const memory::PhaseScope phase(memory::Phase::forward);
+  return model.hidden(rows.ids, rows.pass).flatten(0, 1);
+}
+
 /// The loss of the rows' hidden states (N,D), with the gradients of all weights.
 double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
                 const op::HeadForm& form) {
+  std::optional<memory::PhaseScope> phase(memory::Phase::head);
   if (form.chunk == 0) {
     const auto loss = op::head_loss(hidden, weight, targets, form);
+    phase.emplace(memory::Phase::backward);
     loss.backward();
     return loss.item<double>();
   }
   auto gradient = hidden.detach();  // the same storage: the final norm does not keep its output
-  const double loss = op::head_step(gradient, weight, targets, form);
+  const double loss = [&] {
+    const memory::KindScope kind(memory::Kind::workspace);
+    return op::head_step(gradient, weight, targets, form);
+  }();
+  phase.emplace(memory::Phase::backward);
   hidden.backward(gradient);
   return loss;
 }
@@ -39,7 +53,7 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   double loss = 0;
   for (int64_t first = 0; first < batch.rows; first += at_once) {
     const auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
-    const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
+    const auto hidden = forward(model, rows);  // (N,D)
     const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
                             .denominator = static_cast<double>(batch.rows * batch.length),
                             .soft_cap = model.config().final_soft_cap,

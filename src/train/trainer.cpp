@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "memory/allocator.h"
 #include "memory/device.h"
+#include "memory/meter.h"
 #include "model/weights.h"
 #include "schedule/flops.h"
 
@@ -42,6 +43,7 @@ int Trainer::run() {
     if (due(recipe_.evaluation.every, before, counters_)) evaluate();
     if (due(recipe_.checkpoint.every, before, counters_)) save();
   }
+  note_timeline(timeline_.close());
   if (stop_signal() != 0) {
     save();
     log_->note(format("stopped by a signal after step %lld; the same command goes on from there",
@@ -58,17 +60,14 @@ int Trainer::run() {
 void Trainer::step() {
   const auto plan = schedule_.at(counters_);
   note_length_change(plan);
+  memory::reset_phases();
+  timeline_.begin_step(counters_.steps + 1, plan.length, plan.rows);
   const double start = now();
   const auto batch = stream_.next(plan, following(plan));
   const double loss = forward_backward(model_, batch, form_);
-  const double norm = optimizer_.gradient_norm();
   const double lr = learning_rate_.at(counters_, plan);
+  const double norm = update(loss, lr);
   const bool finite = std::isfinite(loss) && std::isfinite(norm);
-  if (finite) {
-    optimizer_.step(lr, norm);
-  } else {
-    optimizer_.zero_gradients();
-  }
   synchronize();
   const double seconds = now() - start;
 
@@ -77,6 +76,24 @@ void Trainer::step() {
   flops_ += executed_flops(batch);
   skipped_in_a_row_ = finite ? 0 : skipped_in_a_row_ + 1;
   record(batch, loss, norm, lr, seconds);
+  note_timeline(timeline_.end_step());
+}
+
+/// Clips and updates, unless the loss or the gradient is not finite. Returns the gradient's norm.
+double Trainer::update(double loss, double lr) {
+  const memory::PhaseScope phase(memory::Phase::optimizer);
+  const memory::KindScope kind(memory::Kind::workspace);
+  const double norm = optimizer_.gradient_norm();
+  if (std::isfinite(loss) && std::isfinite(norm)) {
+    optimizer_.step(lr, norm);
+  } else {
+    optimizer_.zero_gradients();
+  }
+  return norm;
+}
+
+void Trainer::note_timeline(bool written) const {
+  if (written) log_->note("memory over the first steps: " + recipe_.memory.timeline);
 }
 
 /// What the next step will be, so that its rows can be read ahead; wrong only where seconds decide.
@@ -105,6 +122,7 @@ void Trainer::note_length_change(const StepPlan& plan) {
 void Trainer::record(const Batch& batch, double loss, double norm, double lr, double seconds) {
   const auto step = static_cast<long long>(counters_.steps);
   const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  const auto peak = [](memory::Phase phase) { return memory::peak_of(phase).total(); };
   std::optional<double> left;
   if (total_flops_ > 0) left = std::max(0.0, total_flops_ - flops_) * counters_.seconds / flops_;
   log_->step({.step = counters_.steps,
@@ -121,6 +139,10 @@ void Trainer::record(const Batch& batch, double loss, double norm, double lr, do
               .flops = flops_,
               .peak_bytes = memory::peak_bytes(),
               .rss_bytes = peak_resident_bytes(),
+              .memory = {.forward = peak(memory::Phase::forward),
+                         .head = peak(memory::Phase::head),
+                         .backward = peak(memory::Phase::backward),
+                         .optimizer = peak(memory::Phase::optimizer)},
               .read = counters_.read,
               .discarded = counters_.read - counters_.tokens,
               .epoch = batch.epoch,

@@ -15,6 +15,7 @@
 #include "train/optimizer.h"
 #include "train/step.h"
 #include "train/stream.h"
+#include "train/timeline.h"
 
 namespace accordion {
 
@@ -34,7 +35,9 @@ class Trainer {
   void check_model() const;
   void greet();
   void step();
+  double update(double loss, double lr);
   void note_length_change(const StepPlan& plan);
+  void note_timeline(bool written) const;
   void record(const Batch& batch, double loss, double norm, double lr, double seconds);
   std::optional<StepPlan> following(const StepPlan& plan) const;
   double executed_flops(const Batch& batch) const;
@@ -57,6 +60,7 @@ class Trainer {
   LossByLength validation_;
   std::optional<Tokenizer> tokenizer_;  // the corpus's, to go with the model; none where the corpus has none
   std::unique_ptr<RunLog> log_;
+  TimelineFile timeline_;
 
   Counters counters_;
   double flops_ = 0;         // executed so far
