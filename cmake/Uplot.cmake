@@ -1,4 +1,4 @@
-# uPlot, the plots of `accordion compare --html`, goes into the program as text: a page needs no network, the program no
+# uPlot, the plots of `accordion compare --html` and `memory.timeline`, goes into the program as text: a page needs no network, the program no
 # files. It comes in a wheel that `./dev` installs into .deps/python (metaflow-card-uplot), or from -DUPLOT_DIR=<folder>.
 file(GLOB uplot_folders ${CMAKE_CURRENT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/metaflow_extensions/card_uplot/plugins/cards/uplot/uplot)
 find_path(UPLOT_DIR uPlot.iife.min.js PATHS ${uplot_folders} NO_DEFAULT_PATH)
@@ -7,7 +7,13 @@ if(NOT UPLOT_DIR)
 endif()
 file(READ ${UPLOT_DIR}/uPlot.iife.min.js UPLOT_JS)
 file(READ ${UPLOT_DIR}/uPlot.min.css UPLOT_CSS)
-configure_file(${CMAKE_CURRENT_SOURCE_DIR}/src/report/page.html.in ${CMAKE_CURRENT_BINARY_DIR}/page.html @ONLY)
-file(READ ${CMAKE_CURRENT_BINARY_DIR}/page.html ACCORDION_PAGE)
-configure_file(${CMAKE_CURRENT_SOURCE_DIR}/src/report/page_source.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/page_source.cpp @ONLY)
+set(report ${CMAKE_CURRENT_SOURCE_DIR}/src/report)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${report}/page.css)
+file(READ ${report}/page.css PAGE_CSS)
+foreach(page comparison timeline)
+  string(TOUPPER ${page}_PAGE name)
+  configure_file(${report}/${page}.html.in ${CMAKE_CURRENT_BINARY_DIR}/${page}.html @ONLY)
+  file(READ ${CMAKE_CURRENT_BINARY_DIR}/${page}.html ${name})
+endforeach()
+configure_file(${report}/page_source.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/page_source.cpp @ONLY)
 set(ACCORDION_PAGE_SOURCE ${CMAKE_CURRENT_BINARY_DIR}/page_source.cpp)

@@ -63,6 +63,8 @@ int64_t usable_memory() {
   return bytes;
 }
 
+int64_t resident_bytes() { return status_bytes("VmRSS:"); }
+
 int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
 
 }  // namespace accordion

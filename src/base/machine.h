@@ -15,6 +15,7 @@ bool native_bf16();
 std::string instruction_set();
 
 int64_t usable_memory();        ///< this machine's memory, cut by a control group's limit
+int64_t resident_bytes();       ///< the process's RSS now (VmRSS)
 int64_t peak_resident_bytes();  ///< the largest RSS so far (VmHWM)
 
 }  // namespace accordion

@@ -9,6 +9,7 @@
 #include "command/command.h"
 #include "command/overrides.h"
 #include "memory/device.h"
+#include "report/table.h"
 #include "train/bench_step.h"
 
 namespace accordion {
@@ -20,6 +21,33 @@ struct StepOptions {
   std::vector<std::string> overrides;
   bool json = false;
 };
+
+/// `{"phases": {"forward": {"peak": bytes, "weights": bytes, ...}, ...}}`: what was live at the peak of each phase.
+nlohmann::ordered_json memory_json(const StepTiming& timing) {
+  nlohmann::ordered_json phases;
+  for (size_t phase = 0; phase < memory::kPhases; ++phase) {
+    auto& json = phases[Names<memory::Phase>::value[phase]];
+    json["peak"] = timing.phases[phase].total();
+    for (size_t kind = 0; kind < memory::kKinds; ++kind)
+      json[Names<memory::Kind>::value[kind]] = timing.phases[phase].bytes[kind];
+  }
+  return {{"phases", phases}};
+}
+
+/// The same for people.
+std::string memory_table(const StepTiming& timing) {
+  std::vector<std::string> header{"phase", "peak"};
+  for (const auto& kind : all_names<memory::Kind>()) header.push_back(kind);
+  Table table(header);
+  for (size_t phase = 0; phase < memory::kPhases; ++phase) {
+    const auto& holding = timing.phases[phase];
+    std::vector<std::string> row{Names<memory::Phase>::value[phase],
+                                 format_bytes(static_cast<double>(holding.total()))};
+    for (const int64_t bytes : holding.bytes) row.push_back(format_bytes(static_cast<double>(bytes)));
+    table.row(row);
+  }
+  return table.text();
+}
 
 int bench_step(const StepOptions& options) {
   Precision precision;
@@ -33,22 +61,25 @@ int bench_step(const StepOptions& options) {
       options.overrides, {"batch.microbatch", "loss", "optimizer", "precision", "memory", "seed"}, precision);
   recipe.model = options.model;
   const auto timing = time_steps(recipe, *length, options.rows, options.steps);
+  if (!recipe.memory.timeline.empty()) std::cerr << "wrote " << recipe.memory.timeline << "\n";
   const double tokens_per_second = static_cast<double>(timing.rows * timing.length) / timing.seconds_median;
   const double flops_per_second = timing.model_flops / timing.seconds_median;
   if (options.json) {
-    std::cout << nlohmann::json{{"model", options.model},
-                                {"parameters", timing.parameters},
-                                {"length", timing.length},
-                                {"rows", timing.rows},
-                                {"precision", timing.precision},
-                                {"threads", at::get_num_threads()},
-                                {"device", device().str()},
-                                {"step_seconds", {{"min", timing.seconds_min}, {"median", timing.seconds_median}}},
-                                {"tokens_per_second", tokens_per_second},
-                                {"model_flops_per_second", flops_per_second},
-                                {"peak_bytes", timing.peak_bytes},
-                                {"peak_rss_bytes", peak_resident_bytes()},
-                                {"loss", timing.loss}}
+    std::cout << nlohmann::ordered_json{{"model", options.model},
+                                        {"parameters", timing.parameters},
+                                        {"length", timing.length},
+                                        {"rows", timing.rows},
+                                        {"precision", timing.precision},
+                                        {"threads", at::get_num_threads()},
+                                        {"device", device().str()},
+                                        {"step_seconds",
+                                         {{"min", timing.seconds_min}, {"median", timing.seconds_median}}},
+                                        {"tokens_per_second", tokens_per_second},
+                                        {"model_flops_per_second", flops_per_second},
+                                        {"peak_bytes", timing.peak_bytes},
+                                        {"peak_rss_bytes", peak_resident_bytes()},
+                                        {"memory", memory_json(timing)},
+                                        {"loss", timing.loss}}
                      .dump(2)
               << "\n";
     return 0;
@@ -63,7 +94,8 @@ int bench_step(const StepOptions& options) {
                    timing.seconds_median, static_cast<long long>(options.steps), timing.seconds_min,
                    format_count(tokens_per_second).c_str(), flops_per_second / 1e9,
                    format_bytes(static_cast<double>(timing.peak_bytes)).c_str(),
-                   format_bytes(static_cast<double>(peak_resident_bytes())).c_str(), timing.loss);
+                   format_bytes(static_cast<double>(peak_resident_bytes())).c_str(), timing.loss)
+            << memory_table(timing);
   return 0;
 }
 

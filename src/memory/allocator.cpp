@@ -5,13 +5,15 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <list>
 #include <map>
 #include <mutex>
+
+#include "memory/meter.h"
+#include "memory/timeline.h"
 
 namespace accordion::memory {
 
@@ -26,6 +28,7 @@ constexpr size_t kSlack = size_t{64} << 20;
 struct alignas(kAlignment) Header {
   size_t asked;  ///< bytes of the tensor
   size_t block;  ///< bytes of the block, this header included; 0 = the C library's
+  Kind kind;     ///< what it counts as until it is freed
 };
 static_assert(sizeof(Header) == kAlignment);
 
@@ -42,9 +45,8 @@ class KeepingAllocator final : public c10::Allocator {
     if (bytes == 0) return {nullptr, nullptr, &free_tensor, c10::Device(c10::DeviceType::CPU)};
     Header* header = bytes < kSmallest ? small(bytes) : large(bytes);
     header->asked = bytes;
-    const int64_t now = current.fetch_add(int64_t(bytes)) + int64_t(bytes);
-    for (int64_t seen = peak.load(); seen < now && !peak.compare_exchange_weak(seen, now);) {
-    }
+    header->kind = meter().add(int64_t(bytes));
+    timeline_event(int64_t(bytes));
     void* data = header + 1;
     return {data, data, &free_tensor, c10::Device(c10::DeviceType::CPU)};
   }
@@ -62,8 +64,6 @@ class KeepingAllocator final : public c10::Allocator {
     const std::lock_guard lock(mutex);
     return bytes_kept;
   }
-
-  std::atomic<int64_t> current{0}, peak{0};
 
  private:
   static void free_tensor(void* data);
@@ -158,7 +158,9 @@ KeepingAllocator& allocator() {
 void KeepingAllocator::free_tensor(void* data) {
   if (data == nullptr) return;
   Header* header = static_cast<Header*>(data) - 1;
-  allocator().current.fetch_sub(int64_t(header->asked));
+  const auto bytes = int64_t(header->asked);
+  meter().remove(header->kind, bytes);
+  timeline_event(bytes);
   if (header->block == 0) {
     std::free(header);
   } else {
@@ -175,9 +177,9 @@ void tune_allocator() {
   mallopt(M_TOP_PAD, 16 << 20);
 }
 
-int64_t current_bytes() { return allocator().current.load(); }
-int64_t peak_bytes() { return allocator().peak.load(); }
-void reset_peak() { allocator().peak.store(allocator().current.load()); }
+int64_t current_bytes() { return meter().current.load(); }
+int64_t peak_bytes() { return meter().peak.load(); }
+void reset_peak() { meter().peak.store(meter().current.load()); }
 int64_t kept_bytes() { return int64_t(allocator().kept_bytes()); }
 void release_kept() { allocator().release(); }
 

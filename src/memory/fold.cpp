@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "memory/meter.h"
 #include "schedule/chunk.h"
 
 namespace accordion::memory {
@@ -48,6 +49,7 @@ Tensor take_over(variable_list& gradients) {
 /// of weights go where autograd leaves them: into `.grad`.
 template <class Function>
 variable_list replay(const Function& function, const variable_list& inputs, const Tensor& gradient) {
+  const KindScope kind(Kind::workspace);
   variable_list leaves;
   for (const Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_(true));
   Tensor result;
@@ -112,6 +114,7 @@ struct ByChunks : torch::autograd::Function<ByChunks> {
     const int64_t N = inputs[0].size(0);
     if (chunk >= N) return part(inputs, Want::values);
     Tensor result = torch::empty_like(inputs[0], torch::MemoryFormat::Contiguous);
+    const KindScope kind(Kind::workspace);
     for (int64_t begin = 0; begin < N; begin += chunk) {
       const int64_t end = std::min(begin + chunk, N);
       variable_list slices;
@@ -133,6 +136,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
     for (int64_t b = 0; b < x.size(0); ++b) {
       const auto row = keyed_row(part, x);
       if (fold.keep_attention) row->keep_output();
+      const KindScope kind(Kind::workspace);
       for (int64_t begin = 0; begin < x.size(1); begin += chunk) {
         const int64_t end = std::min(begin + chunk, x.size(1));
         result.slice(0, b, b + 1)
@@ -157,6 +161,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
     const Rows kept = std::move(held<Rows>(context, "kept"));
     const int64_t chunk = context->saved_data["chunk"].toInt(), T = x.size(1);
     const Tensor dx = take_over(gradients);  // (B,T,D)
+    const KindScope kind(Kind::workspace);
     for (int64_t b = 0; b < x.size(0); ++b) {
       const Tensor row_x = x.slice(0, b, b + 1), row_dx = dx.slice(0, b, b + 1);  // (1,T,D)
       const auto row = keyed_row(part, x);
@@ -183,6 +188,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
 
  private:
   static std::shared_ptr<op::KeyedRow> keyed_row(const QueryPart& part, const Tensor& x) {
+    const KindScope kind(Kind::workspace);
     return std::make_shared<op::KeyedRow>(part.row, x.options().requires_grad(false));
   }
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "memory/meter.h"
 #include "op/activation.h"
 #include "op/attention_path.h"
 #include "op/gradient.h"
@@ -80,6 +81,7 @@ torch::Tensor append(torch::Tensor& held, const torch::Tensor& fresh, int64_t le
 
 Transformer::Transformer(ModelConfig config, torch::Dtype dtype, torch::Device device)
     : config_(std::move(config)), dtype_(dtype), device_(device) {
+  const memory::KindScope kind(memory::Kind::weights);
   const auto& c = config_;
   embedding_ = add("embedding.weight", {c.vocabulary, c.width});
   if (c.position == PositionKind::learned) position_table_ = add("positions.weight", {c.max_positions, c.width});
@@ -151,6 +153,7 @@ void Transformer::reach(int64_t positions) {
 }
 
 void Transformer::make_trainable() {
+  const memory::KindScope kind(memory::Kind::gradients);
   for (auto& item : weights_) op::make_parameter(item.second);
 }
 

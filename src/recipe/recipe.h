@@ -321,6 +321,7 @@ struct MemoryRecipe {
   MiniSequenceRecipe mini_sequence;
   InBackward optimizer_in_backward = InBackward::off;
   OffloadRecipe offload;
+  std::string timeline;
   void visit(auto&& v) {
     v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
     v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);
@@ -331,6 +332,8 @@ struct MemoryRecipe {
       "update a layer as soon as its gradient is whole, and free that; two_pass: a first backward pass finds the "
       "gradient's norm, for clipping");
     v("offload", offload, "what waits outside of memory");
+    v("timeline", timeline,
+      "HTML file to write: live bytes by kind over the first three steps, counted for CPU tensors; default: none");
   }
 };
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "report/page.h"
 #include "report/table.h"
 
 namespace fs = std::filesystem;
@@ -201,12 +202,7 @@ std::string Comparison::text() const {
 std::string Comparison::html(int64_t points) const {
   Json data{{"summary", json()}, {"curves", Json::array()}, {"caveats", caveats()}};
   for (const auto& run : runs_) data["curves"].push_back(curves(run, points));
-  auto text = data.dump(-1, ' ', false, Json::error_handler_t::replace);
-  for (size_t at = 0; (at = text.find('<', at)) != std::string::npos;)
-    text.replace(at, 1, "\\u003c");  // no </script> from a name
-  std::string page(kPage);
-  constexpr std::string_view place = "\"ACCORDION_DATA\"";
-  return page.replace(page.find(place), place.size(), text);
+  return filled_page(kComparisonPage, data);
 }
 
 std::vector<std::string> Comparison::caveats() const {

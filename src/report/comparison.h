@@ -5,7 +5,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace accordion {
@@ -53,8 +52,5 @@ class Comparison {
 /// Means of consecutive groups of points, at most `count` of them; a group's place is its last point's. Skipped steps
 /// count for nothing in a mean.
 std::vector<RunPoint> thinned(const std::vector<RunPoint>& points, int64_t count);
-
-/// The page before its data: markup, style, script and plot library (made from page.html.in at build time).
-extern const std::string_view kPage;
 
 }  // namespace accordion

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -58,6 +59,18 @@ fs::path trimmed_log(const fs::path& folder, int64_t last_step) {
   return path;
 }
 
+/// A record's keys in their order; a record within it becomes an object.
+template <class Record>
+void add_keys(nlohmann::ordered_json& json, const Record& record) {
+  record.visit([&]<class Value>(const char* key, const Value& value) {
+    if constexpr (std::is_arithmetic_v<Value>) {
+      json[key] = value;
+    } else {
+      add_keys(json[key], value);
+    }
+  });
+}
+
 }  // namespace
 
 std::string step_line(const StepRecord& r, std::optional<double> seconds_left) {
@@ -83,7 +96,7 @@ RunLog::~RunLog() = default;
 template <class Record>
 void RunLog::metric(const char* type, const Record& record) {
   nlohmann::ordered_json json{{"type", type}};
-  record.visit([&](const char* key, const auto& value) { json[key] = value; });
+  add_keys(json, record);
   metrics_.write(json.dump() + "\n");  // NaN and infinity become null
   metrics_.flush();
 }

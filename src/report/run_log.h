@@ -16,6 +16,14 @@
 /// the lines that a person sees. Each record lists its keys once, in `visit`; metrics.jsonl has them in that order.
 namespace accordion {
 
+/// The most bytes of live tensors in each phase of a step.
+struct PhasePeaks {
+  int64_t forward = 0, head = 0, backward = 0, optimizer = 0;
+  void visit(auto&& v) const {
+    v("forward", forward), v("head", head), v("backward", backward), v("optimizer", optimizer);
+  }
+};
+
 /// One optimizer step.
 struct StepRecord {
   int64_t step = 0;                 // counts from 1
@@ -30,6 +38,7 @@ struct StepRecord {
   double flops = 0;                 // executed so far
   int64_t peak_bytes = 0;           // of tensors, highest so far
   int64_t rss_bytes = 0;            // of the process, highest so far
+  PhasePeaks memory = {};           // of this step
   int64_t read = 0, discarded = 0;  // tokens taken from the corpus so far, and those of them never trained on
   int64_t epoch = 0;                // passes over the corpus begun, from 0
   bool skipped = false;             // loss or gradient was not finite: no update
@@ -39,7 +48,7 @@ struct StepRecord {
     v("step", step), v("total_steps", total_steps), v("tokens", tokens), v("length", length), v("rows", rows);
     v("loss", loss), v("lr", lr), v("grad_norm", grad_norm);
     v("seconds", seconds), v("step_seconds", step_seconds), v("tokens_per_second", tokens_per_second);
-    v("flops", flops), v("peak_bytes", peak_bytes), v("rss_bytes", rss_bytes);
+    v("flops", flops), v("peak_bytes", peak_bytes), v("rss_bytes", rss_bytes), v("memory", memory);
     v("read", read), v("discarded", discarded), v("epoch", epoch), v("skipped", skipped);
   }
 };

@@ -10,6 +10,7 @@
 #include "model/weights.h"
 #include "schedule/flops.h"
 #include "train/step.h"
+#include "train/timeline.h"
 
 namespace accordion {
 namespace {
@@ -33,6 +34,7 @@ Batch random_batch(int64_t rows, int64_t length, int64_t vocabulary, int64_t see
 }  // namespace
 
 StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
+  TimelineFile timeline(recipe.memory.timeline, recipe.model);
   auto model = open_model(find_model(recipe.model), training_dtype(recipe.precision), device(), recipe.seed);
   const auto& config = model.config();
   if (config.position == PositionKind::learned && length > config.max_positions)
@@ -47,18 +49,24 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
                     .precision = model.dtype() == torch::kBFloat16 ? "bf16" : "f32"};
   timing.model_flops = static_cast<double>(rows * length) *
                        flops_per_token(matmul_sizes(config), kMatmulCausal, static_cast<double>(length));
+  memory::reset_phases();
   std::vector<double> seconds;
   for (int64_t step = 0; step <= steps; ++step) {
     synchronize();
+    timeline.begin_step(step + 1, length, rows);
     const auto start = std::chrono::steady_clock::now();
     timing.loss = training_step(batch, recipe.optimizer.lr).loss;
     synchronize();
     if (step > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    timeline.end_step();
   }
+  timeline.close();
   std::sort(seconds.begin(), seconds.end());
   timing.seconds_min = seconds.front();
   timing.seconds_median = seconds[seconds.size() / 2];
   timing.peak_bytes = memory::peak_bytes();
+  for (size_t phase = 0; phase < memory::kPhases; ++phase)
+    timing.phases[phase] = memory::peak_of(static_cast<memory::Phase>(phase));
   return timing;
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <string>
 
+#include "memory/meter.h"
 #include "recipe/recipe.h"
 
 namespace accordion {
@@ -12,10 +14,12 @@ struct StepTiming {
   double seconds_min = 0, seconds_median = 0;
   double model_flops = 0;  ///< of a step, as matmul_causal counts
   int64_t peak_bytes = 0;
+  std::array<memory::Holding, memory::kPhases> phases = {};  ///< what was live at the peak of each phase
   double loss = 0;
 };
 
 /// Times whole optimizer steps (forward, backward, clip, update) on random tokens: one step unmeasured, then `steps`.
+/// With `memory.timeline` the first of them are recorded, which takes a little of their time.
 StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps);
 
 }  // namespace accordion

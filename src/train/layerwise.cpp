@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "memory/meter.h"
 #include "op/gradient.h"
 
 namespace accordion {
@@ -55,11 +56,13 @@ void LayerwiseUpdate::abandon() {
 }
 
 void LayerwiseUpdate::give_out(size_t group) {
+  const memory::KindScope kind(memory::Kind::gradients);
   for (const size_t i : groups_[group]) op::make_gradient(optimizer_.weight(i));
 }
 
 /// The gradients of this group are whole.
 void LayerwiseUpdate::finish(size_t group) {
+  const memory::PhaseScope phase(memory::Phase::optimizer);
   std::vector<torch::Tensor> gradients;
   for (const size_t i : groups_[group]) gradients.push_back(optimizer_.weight(i).grad());
   const double squares = op::sum_of_squares(gradients);

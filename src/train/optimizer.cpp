@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "memory/meter.h"
 #include "op/adamw.h"
 #include "op/gradient.h"
 
@@ -12,6 +13,7 @@ namespace accordion {
 Optimizer::Optimizer(NamedTensors weights, const OptimizerRecipe& recipe, std::shared_ptr<memory::DiskFile> file)
     : recipe_(recipe) {
   torch::NoGradGuard no_grad;
+  const memory::KindScope kind(memory::Kind::optimizer);
   for (auto& [name, weight] : weights) {
     const bool narrow = weight.scalar_type() != torch::kFloat;
     Slot slot{name, weight, weight, {}, {}, {}};

@@ -47,7 +47,8 @@ Trainer::Trainer(const Recipe& recipe)
       model_(open_trainable(recipe, resumed_)),
       training_step_(model_, recipe),
       validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens,
-                  training_step_.form().pass) {
+                  training_step_.form().pass),
+      timeline_(recipe.memory.timeline, recipe.run + ", " + recipe.model) {
   check_model();
   if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();

@@ -1,9 +1,11 @@
 #include "train/step.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/machine.h"
 #include "memory/device.h"
+#include "memory/meter.h"
 #include "op/head_loss.h"
 #include "schedule/chunk.h"
 #include "schedule/length.h"
@@ -11,16 +13,28 @@
 namespace accordion {
 namespace {
 
+/// The rows' hidden states (N,D).
+torch::Tensor forward(const Transformer& model, const Rows& rows) {
+  const memory::PhaseScope phase(memory::Phase::forward);
+  return model.hidden(rows.ids, rows.pass).flatten(0, 1);
+}
+
 /// The loss of the rows' hidden states (N,D), with the gradients of all weights.
 double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
                 const op::HeadForm& form, LayerwiseUpdate* layerwise) {
+  std::optional<memory::PhaseScope> phase(memory::Phase::head);
   if (form.chunk == 0) {
     const auto loss = op::head_loss(hidden, weight, targets, form);
+    phase.emplace(memory::Phase::backward);
     loss.backward();
     return loss.item<double>();
   }
   auto gradient = hidden.detach();  // the same storage: the final norm does not keep its output
-  const double loss = op::head_step(gradient, weight, targets, form);
+  const double loss = [&] {
+    const memory::KindScope kind(memory::Kind::workspace);
+    return op::head_step(gradient, weight, targets, form);
+  }();
+  phase.emplace(memory::Phase::backward);
   if (layerwise != nullptr) {
     if (!std::isfinite(loss)) return loss;
     layerwise->after_head();
@@ -48,7 +62,7 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   for (int64_t first = 0; first < batch.rows; first += at_once) {
     auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
     if (layerwise != nullptr) rows.pass.on_backward = [layerwise](int64_t layer) { layerwise->on_backward(layer); };
-    const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
+    const auto hidden = forward(model, rows);  // (N,D)
     const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
                             .denominator = static_cast<double>(batch.rows * batch.length),
                             .soft_cap = model.config().final_soft_cap,
@@ -73,6 +87,8 @@ StepResult TrainingStep::operator()(const Batch& batch, double lr) {
   if (layerwise_) return layerwise(batch, lr);
   StepResult result;
   result.loss = forward_backward(model_, batch, form_);
+  const memory::PhaseScope phase(memory::Phase::optimizer);
+  const memory::KindScope kind(memory::Kind::workspace);
   result.norm = optimizer_.gradient_norm();
   if (result.finite()) {
     optimizer_.step(lr, result.norm);

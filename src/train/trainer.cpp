@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "memory/allocator.h"
 #include "memory/device.h"
+#include "memory/meter.h"
 #include "model/weights.h"
 #include "schedule/flops.h"
 
@@ -42,6 +43,7 @@ int Trainer::run() {
     if (due(recipe_.evaluation.every, before, counters_)) evaluate();
     if (due(recipe_.checkpoint.every, before, counters_)) save();
   }
+  note_timeline(timeline_.close());
   if (stop_signal() != 0) {
     save();
     log_->note(format("stopped by a signal after step %lld; the same command goes on from there",
@@ -58,6 +60,8 @@ int Trainer::run() {
 void Trainer::step() {
   const auto plan = schedule_.at(counters_);
   note_length_change(plan);
+  memory::reset_phases();
+  timeline_.begin_step(counters_.steps + 1, plan.length, plan.rows);
   const double start = now();
   const auto batch = stream_.next(plan, following(plan));
   const double lr = learning_rate_.at(counters_, plan);
@@ -70,6 +74,11 @@ void Trainer::step() {
   flops_ += executed_flops(batch);
   skipped_in_a_row_ = result.finite() ? 0 : skipped_in_a_row_ + 1;
   record(batch, result, lr, seconds);
+  note_timeline(timeline_.end_step());
+}
+
+void Trainer::note_timeline(bool written) const {
+  if (written) log_->note("memory over the first steps: " + recipe_.memory.timeline);
 }
 
 /// What the next step will be, so that its rows can be read ahead; wrong only where seconds decide.
@@ -99,6 +108,7 @@ void Trainer::note_length_change(const StepPlan& plan) {
 void Trainer::record(const Batch& batch, const StepResult& result, double lr, double seconds) {
   const auto step = static_cast<long long>(counters_.steps);
   const bool finite = result.finite();
+  const auto peak = [](memory::Phase phase) { return memory::peak_of(phase).total(); };
   std::optional<double> left;
   if (total_flops_ > 0) left = std::max(0.0, total_flops_ - flops_) * counters_.seconds / flops_;
   log_->step({.step = counters_.steps,
@@ -115,6 +125,10 @@ void Trainer::record(const Batch& batch, const StepResult& result, double lr, do
               .flops = flops_,
               .peak_bytes = memory::peak_bytes(),
               .rss_bytes = peak_resident_bytes(),
+              .memory = {.forward = peak(memory::Phase::forward),
+                         .head = peak(memory::Phase::head),
+                         .backward = peak(memory::Phase::backward),
+                         .optimizer = peak(memory::Phase::optimizer)},
               .read = counters_.read,
               .discarded = counters_.read - counters_.tokens,
               .epoch = batch.epoch,

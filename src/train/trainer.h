@@ -15,6 +15,7 @@
 #include "train/optimizer.h"
 #include "train/step.h"
 #include "train/stream.h"
+#include "train/timeline.h"
 
 namespace accordion {
 
@@ -36,6 +37,7 @@ class Trainer {
   void step();
   void note_length_change(const StepPlan& plan);
   void record(const Batch& batch, const StepResult& result, double lr, double seconds);
+  void note_timeline(bool written) const;
   std::optional<StepPlan> following(const StepPlan& plan) const;
   double executed_flops(const Batch& batch) const;
   void evaluate();
@@ -56,6 +58,7 @@ class Trainer {
   LossByLength validation_;
   std::optional<Tokenizer> tokenizer_;  // the corpus's, to go with the model; none where the corpus has none
   std::unique_ptr<RunLog> log_;
+  TimelineFile timeline_;
 
   Counters counters_;
   double flops_ = 0;         // executed so far
