@@ -1,0 +1,120 @@
+#include "bench/step.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "memory/allocator.h"
+#include "memory/device.h"
+#include "model/weights.h"
+#include "schedule/flops.h"
+#include "train/optimizer.h"
+#include "train/step.h"
+
+namespace accordion {
+namespace {
+
+/// Rows of uniformly random ids, by the recipe's seed.
+Batch random_batch(int64_t rows, int64_t length, int64_t vocabulary, int64_t seed) {
+  auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
+  const auto ids = torch::randint(vocabulary, {rows, length + 1}, generator, torch::kLong);
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto* at = ids[row].data_ptr<int64_t>();
+    batch.inputs.insert(batch.inputs.end(), at, at + length);
+    batch.targets.insert(batch.targets.end(), at + 1, at + length + 1);
+    batch.pieces.push_back({length});
+  }
+  return batch;
+}
+
+/// A model with random or its own weights, all that its training keeps, and how a step of it goes.
+struct Training {
+  Transformer model;
+  Optimizer optimizer;
+  StepForm form;
+  OptimizerRecipe update;
+
+  Training(Transformer opened, const Recipe& recipe)
+      : model(trainable(std::move(opened))),
+        optimizer(model.weights(), recipe.optimizer),
+        form(step_form(recipe)),
+        update(recipe.optimizer) {}
+
+  static Transformer trainable(Transformer model) {
+    model.make_trainable();
+    return model;
+  }
+
+  struct Result {
+    double loss = 0, seconds = 0;
+  };
+  Result step(const Batch& batch) {
+    synchronize();
+    const auto start = std::chrono::steady_clock::now();
+    const double loss = forward_backward(model, batch, form);
+    optimizer.step(update.lr, optimizer.gradient_norm());
+    synchronize();
+    return {loss, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+  }
+};
+
+Training set_up(const Recipe& recipe, int64_t length) {
+  auto model = open_model(find_model(recipe.model), training_dtype(recipe.precision), device(), recipe.seed);
+  const auto& config = model.config();
+  if (config.position == PositionKind::learned && length > config.max_positions)
+    throw UserError(format("--length: %lld is more than the model's %lld positions", static_cast<long long>(length),
+                           static_cast<long long>(config.max_positions)));
+  return {std::move(model), recipe};
+}
+
+}  // namespace
+
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
+  auto training = set_up(recipe, length);
+  const auto& config = training.model.config();
+  const auto batch = random_batch(rows, length, config.vocabulary, recipe.seed);
+
+  StepTiming timing{.parameters = config.parameters(),
+                    .length = length,
+                    .rows = rows,
+                    .precision = training.model.dtype() == torch::kBFloat16 ? "bf16" : "f32"};
+  timing.model_flops = static_cast<double>(rows * length) *
+                       flops_per_token(matmul_sizes(config), kMatmulCausal, static_cast<double>(length));
+  std::vector<double> seconds;
+  for (int64_t step = 0; step <= steps; ++step) {
+    const auto result = training.step(batch);
+    timing.loss = result.loss;
+    if (step > 0) seconds.push_back(result.seconds);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  timing.seconds_min = seconds.front();
+  timing.seconds_median = seconds[seconds.size() / 2];
+  timing.peak_bytes = memory::peak_bytes();
+  return timing;
+}
+
+StepMemory measure_step(const Recipe& recipe, int64_t length, int64_t rows) {
+  auto training = set_up(recipe, length);
+  const auto vocabulary = training.model.config().vocabulary;
+  const auto batch = random_batch(rows, length, vocabulary, recipe.seed);
+  training.step(random_batch(1, std::min(length, kWarmUpLength), vocabulary, recipe.seed));
+  memory::release_kept();
+
+  StepMemory measured;
+  const int64_t earlier = peak_resident_bytes(), before = resident_bytes();
+  memory::reset_peak();
+  const ResidentPeak peak;
+  measured.seconds = training.step(batch).seconds;
+  const int64_t during = peak.bytes();
+  measured.activations_rss_bytes = std::max<int64_t>(0, during - before);
+  measured.peak_rss_bytes = std::max(earlier, during);
+  measured.peak_bytes = memory::peak_bytes();
+  return measured;
+}
+
+}  // namespace accordion
