@@ -4,15 +4,16 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
 namespace accordion {
 namespace {
 
-/// The kB behind `key` in /proc/self/status, in bytes.
-int64_t status_bytes(const std::string& key) {
-  std::ifstream file("/proc/self/status");
+/// The kB behind `key` in a file of /proc, in bytes.
+int64_t kernel_bytes(const char* path, const std::string& key) {
+  std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
     if (line.starts_with(key)) return std::stoll(line.substr(key.size())) * 1024;
   return 0;
@@ -63,8 +64,33 @@ int64_t usable_memory() {
   return bytes;
 }
 
-int64_t resident_bytes() { return status_bytes("VmRSS:"); }
+int64_t available_memory() {
+  int64_t bytes = std::min(kernel_bytes("/proc/meminfo", "MemAvailable:"), usable_memory());
+  std::ifstream most("/sys/fs/cgroup/memory.max"), used("/sys/fs/cgroup/memory.current");
+  if (int64_t limit = 0, now = 0; most >> limit && used >> now) bytes = std::min(bytes, limit - now);
+  return bytes;
+}
 
-int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
+int64_t resident_bytes() { return kernel_bytes("/proc/self/status", "VmRSS:"); }
+
+int64_t peak_resident_bytes() { return kernel_bytes("/proc/self/status", "VmHWM:"); }
+
+ResidentPeak::ResidentPeak() {
+  std::ofstream marks("/proc/self/clear_refs");
+  if (marks << 5 << std::flush) return;  // proc(5): sets VmHWM back to the RSS of now
+  sampler_ = std::thread([this] {
+    while (!ends_) {
+      sampled_ = std::max(sampled_.load(), resident_bytes());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+}
+
+ResidentPeak::~ResidentPeak() {
+  ends_ = true;
+  if (sampler_.joinable()) sampler_.join();
+}
+
+int64_t ResidentPeak::bytes() const { return sampler_.joinable() ? sampled_.load() : peak_resident_bytes(); }
 
 }  // namespace accordion

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Each folder of src/ may include itself and the folders before it. The description of a model (model/config*.h) is plain
 # numbers, so it stands lower than the rest of its folder.
 ORDER = ["base", "model/config", "recipe", "schedule", "op", "memory", "data", "model", "report", "eval", "train",
-         "command"]
+         "bench", "command"]
 # The library without tensors is closed: its folders include only each other.
 CORE = {"base", "model/config", "recipe", "schedule", "data", "report"}
 

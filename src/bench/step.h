@@ -22,4 +22,16 @@ struct StepTiming {
 /// With `memory.timeline` the first of them are recorded, which takes a little of their time.
 StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps);
 
+inline constexpr int64_t kWarmUpLength = 64;
+
+/// What one whole optimizer step held and took, after a warm-up step of one row of kWarmUpLength tokens.
+struct StepMemory {
+  int64_t activations_rss_bytes = 0;  ///< peak RSS during the step, less the RSS before it: what lies above weights,
+                                      ///< gradients, optimizer state and the program
+  int64_t peak_rss_bytes = 0;         ///< of the process so far
+  int64_t peak_bytes = 0;             ///< of live tensors during the step
+  double seconds = 0;
+};
+StepMemory measure_step(const Recipe& recipe, int64_t length, int64_t rows);
+
 }  // namespace accordion

@@ -1,9 +1,10 @@
-#include "train/bench_step.h"
+#include "bench/step.h"
 
 #include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/text.h"
 #include "memory/allocator.h"
 #include "memory/device.h"
@@ -31,33 +32,57 @@ Batch random_batch(int64_t rows, int64_t length, int64_t vocabulary, int64_t see
   return batch;
 }
 
-}  // namespace
+/// A model with random or its own weights, all that its training keeps, and how a step of it goes.
+struct Training {
+  Transformer model;
+  TrainingStep training_step;
+  double lr;
 
-StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
-  TimelineFile timeline(recipe.memory.timeline, recipe.model);
+  Training(Transformer opened, const Recipe& recipe)
+      : model(std::move(opened)), training_step(model, recipe), lr(recipe.optimizer.lr) {}
+
+  struct Result {
+    double loss = 0, seconds = 0;
+  };
+  Result step(const Batch& batch) {
+    synchronize();
+    const auto start = std::chrono::steady_clock::now();
+    const double loss = training_step(batch, lr).loss;
+    synchronize();
+    return {loss, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+  }
+};
+
+Transformer open_for(const Recipe& recipe, int64_t length) {
   auto model = open_model(find_model(recipe.model), training_dtype(recipe.precision), device(), recipe.seed);
   const auto& config = model.config();
   if (config.position == PositionKind::learned && length > config.max_positions)
     throw UserError(format("--length: %lld is more than the model's %lld positions", static_cast<long long>(length),
                            static_cast<long long>(config.max_positions)));
-  TrainingStep training_step(model, recipe);
+  return model;
+}
+
+}  // namespace
+
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
+  TimelineFile timeline(recipe.memory.timeline, recipe.model);
+  Training training(open_for(recipe, length), recipe);
+  const auto& config = training.model.config();
   const auto batch = random_batch(rows, length, config.vocabulary, recipe.seed);
 
   StepTiming timing{.parameters = config.parameters(),
                     .length = length,
                     .rows = rows,
-                    .precision = model.dtype() == torch::kBFloat16 ? "bf16" : "f32"};
+                    .precision = training.model.dtype() == torch::kBFloat16 ? "bf16" : "f32"};
   timing.model_flops = static_cast<double>(rows * length) *
                        flops_per_token(matmul_sizes(config), kMatmulCausal, static_cast<double>(length));
   memory::reset_phases();
   std::vector<double> seconds;
   for (int64_t step = 0; step <= steps; ++step) {
-    synchronize();
     timeline.begin_step(step + 1, length, rows);
-    const auto start = std::chrono::steady_clock::now();
-    timing.loss = training_step(batch, recipe.optimizer.lr).loss;
-    synchronize();
-    if (step > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const auto result = training.step(batch);
+    timing.loss = result.loss;
+    if (step > 0) seconds.push_back(result.seconds);
     timeline.end_step();
   }
   timeline.close();
@@ -68,6 +93,25 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
   for (size_t phase = 0; phase < memory::kPhases; ++phase)
     timing.phases[phase] = memory::peak_of(static_cast<memory::Phase>(phase));
   return timing;
+}
+
+StepMemory measure_step(const Recipe& recipe, int64_t length, int64_t rows) {
+  Training training(open_for(recipe, length), recipe);
+  const auto vocabulary = training.model.config().vocabulary;
+  const auto batch = random_batch(rows, length, vocabulary, recipe.seed);
+  training.step(random_batch(1, std::min(length, kWarmUpLength), vocabulary, recipe.seed));
+  memory::release_kept();
+
+  StepMemory measured;
+  const int64_t earlier = peak_resident_bytes(), before = resident_bytes();
+  memory::reset_peak();
+  const ResidentPeak peak;
+  measured.seconds = training.step(batch).seconds;
+  const int64_t during = peak.bytes();
+  measured.activations_rss_bytes = std::max<int64_t>(0, during - before);
+  measured.peak_rss_bytes = std::max(earlier, during);
+  measured.peak_bytes = memory::peak_bytes();
+  return measured;
 }
 
 }  // namespace accordion
