@@ -55,10 +55,11 @@ std::function<void()> head(int64_t N, int64_t D, int64_t V, torch::ScalarType ty
   };
 }
 
-/// Bytes that the head takes, roughly: a chunk's logits, or four f32 tensors like all of them.
+/// Bytes that the head takes, roughly: a chunk's logits and as much for the library's own copies, or four f32 tensors
+/// like all of them.
 double head_needs(int64_t N, int64_t chunk, const OpSizes& sizes) {
   const double element = element_bytes(sizes), D = as_double(sizes.width), V = as_double(sizes.vocabulary);
-  const double logits = chunk == 0 ? as_double(N) * V * (element + 16) : as_double(chunk) * V * element * 1.25;
+  const double logits = chunk == 0 ? as_double(N) * V * (element + 16) : as_double(chunk) * V * element * 2.25;
   return logits + as_double(N) * D * element * 3 + V * D * (2 * element + 4);
 }
 

@@ -124,13 +124,13 @@ std::vector<OpCase> linear_cases(const OpSizes& sizes) {
 
 /// What an optimizer's update does to one large weight.
 std::vector<OpCase> update_cases(const OpSizes& sizes) {
-  constexpr int64_t n = int64_t{16} << 20;
+  const int64_t n = 4 * sizes.width * sizes.inner;
   const auto type = sizes.type;
   std::vector<OpCase> cases;
   const auto add_one = [&](const char* name, const char* way, double bytes,
                            std::function<std::function<void()>()> made) {
     cases.push_back(
-        {.name = name, .way = way, .length = n, .needs = 24.0 * n, .bytes = bytes, .set_up = std::move(made)});
+        {.name = name, .way = way, .length = n, .needs = 24 * as_double(n), .bytes = bytes, .set_up = std::move(made)});
   };
   add_one("adamw", "fused", as_double(n) * (type == torch::kFloat ? 28 : 30), [=]() -> std::function<void()> {
     Tensor master = random({n}, torch::kFloat, false), weight = type == torch::kFloat ? master : master.to(type);
