@@ -8,6 +8,12 @@ import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "bench/results"
+
+
+def run(*command):
+    """The JSON document that a command prints."""
+    return json.loads(subprocess.run([str(word) for word in command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def machine():
@@ -25,11 +31,11 @@ def commit():
     return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
-def write(name, command, columns, rows, **details):
+def write(name, command, columns, rows, folder=FOLDER, **details):
     """`details` are kept in the file beside the table, for programs."""
-    path = ROOT / "bench/results" / (name + ".json")
+    path = folder / (name + ".json")
     path.parent.mkdir(exist_ok=True)
     content = {"command": command, "machine": machine(), "commit": commit(), "date": datetime.date.today().isoformat(),
                "columns": columns, "rows": rows, **details}
     path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"wrote {path.relative_to(ROOT)}")
+    print(f"wrote {os.path.relpath(path, ROOT)}")

@@ -3,9 +3,7 @@
 bench/results/step-MODEL.json. Usage: step.py ACCORDION [--model NAME] [--tokens N] [--lengths A,B,...] [--precisions f32,bf16]"""
 
 import argparse
-import json
 import pathlib
-import subprocess
 import sys
 import time
 
@@ -27,10 +25,6 @@ def matrix_rate(precision, threads, size=2048, repeats=5):
     return best
 
 
-def step(*command):
-    return json.loads(subprocess.run([str(word) for word in command], cwd=results.ROOT, check=True, capture_output=True, text=True).stdout)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("accordion", type=pathlib.Path)
@@ -48,8 +42,8 @@ def main():
             shape = ["--length", length, "--rows", max(1, arguments.tokens // length), "--precision", precision,
                      "--threads", arguments.threads, "--steps", arguments.steps]
             model = f"models/{arguments.model}.json"
-            ours = step(arguments.accordion.absolute(), "bench", "step", model, *shape, "--json")
-            theirs = step(sys.executable, "bench/peers/hf_step.py", model, *shape)
+            ours = results.run(arguments.accordion.absolute(), "bench", "step", model, *shape, "--json")
+            theirs = results.run(sys.executable, "bench/peers/hf_step.py", model, *shape)
             rate = matrix_rate(precision, arguments.threads)
             measured.append({"accordion": ours, "hugging_face": theirs, "matrix_rate": rate})
             rows.append([precision, f"{length:,}", f"{ours['tokens_per_second']:,.0f}", f"{theirs['tokens_per_second']:,.0f}",

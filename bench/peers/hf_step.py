@@ -4,7 +4,8 @@
     python bench/peers/hf_step.py models/pythia-70m.json --length 1024 --rows 4 --precision bf16
 
 Random weights and tokens; forward with labels, backward, clipping by global norm, AdamW. `bf16` means that weights, gradients and
-Adam's moments are all bf16, the fastest plain loop. Prints one JSON object with the keys of `accordion bench step`.
+Adam's moments are all bf16, the fastest plain loop. --checkpointing computes each layer again in the backward pass. Prints one JSON
+object with the keys of `accordion bench step`.
 """
 import argparse
 import json
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["f32", "bf16"], default="bf16")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpointing", action="store_true")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
@@ -35,6 +37,8 @@ def main() -> None:
         config.max_position_embeddings = arguments.length
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.train()
+    if arguments.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     tokens = torch.randint(0, config.vocab_size, (arguments.rows, arguments.length))
 
@@ -54,6 +58,7 @@ def main() -> None:
         "length": arguments.length,
         "rows": arguments.rows,
         "precision": arguments.precision,
+        "checkpointing": arguments.checkpointing,
         "threads": arguments.threads,
         "step_seconds": {"min": min(seconds), "median": statistics.median(seconds)},
         "tokens_per_second": arguments.rows * arguments.length / statistics.median(seconds),
