@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "command/command.h"
+#include "op/torch.h"
 #include "schedule/resolve.h"
 
 namespace accordion {
@@ -29,7 +30,8 @@ void add_plan(CLI::App& app, int& exit_code) {
     if (!options->memory.empty() && !memory)
       throw UserError("--memory: '" + options->memory + "' is not a size, such as 80GiB or 24GB");
     const auto recipe = load_recipe(options->recipe, options->overrides);
-    const auto plan = make_plan(recipe, load_model_config(find_model(recipe.model)), memory);
+    const auto plan =
+        make_plan(recipe, load_model_config(find_model(recipe.model)), memory, {.threads = at::get_num_threads()});
     std::fputs((options->json ? plan_json(plan).dump(2) + "\n" : plan_text(plan)).c_str(), stdout);
     exit_code = 0;
   });
