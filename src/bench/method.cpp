@@ -11,8 +11,7 @@ namespace {
 
 /// Bytes of weights, gradients and optimizer state.
 double resident(const ModelConfig& model, bool bf16) {
-  const auto memory = estimate_memory(model, bf16, kLengthGrain, MiniSequence{});
-  return memory.peak() - memory.activations;
+  return estimate_memory(model, bf16, 1, kLengthGrain, {}).fixed();
 }
 
 }  // namespace
@@ -40,9 +39,10 @@ bool MemoryBudget::too_small_for(const ModelConfig& model, bool bf16) const {
 }
 
 int64_t planned_row(const ModelConfig& model, bool bf16, const MemoryRecipe& recipe, const MemoryBudget& budget) {
-  // The program itself takes what this process does, which has made no tensors to speak of.
-  const double beside = budget.activations ? resident(model, bf16) : -static_cast<double>(resident_bytes());
-  return longest_row(model, bf16, recipe.mini_sequence.head, budget.bytes + beside);
+  const double tensors = budget.activations
+                             ? budget.bytes + estimate_memory(model, bf16, 1, kLengthGrain, recipe).fixed()
+                             : tensor_bytes(budget.bytes);
+  return longest_row(model, bf16, recipe, tensors);
 }
 
 }  // namespace accordion

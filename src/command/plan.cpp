@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "command/command.h"
+#include "op/torch.h"
 #include "schedule/resolve.h"
 
 namespace accordion {
@@ -15,6 +17,7 @@ void add_plan(CLI::App& app, int& exit_code) {
   struct Options {
     std::string recipe, memory;
     std::vector<std::string> overrides;
+    std::optional<double> bytes_per_parameter;
     bool json = false;
   };
   auto* command = app.add_subcommand("plan", "say what a run will do and cost, without opening its corpus");
@@ -23,13 +26,20 @@ void add_plan(CLI::App& app, int& exit_code) {
   command->add_option("overrides", options->overrides, "key=value pairs that override the recipe");
   command->add_option("--memory", options->memory,
                       "what the longest row may use, as in 80GiB; default: this machine's memory");
+  command
+      ->add_option("--bytes-per-parameter", options->bytes_per_parameter,
+                   "count so many bytes for a parameter's weight, gradient and optimizer state in all instead of this "
+                   "program's own, to compare with systems that keep them otherwise")
+      ->check(CLI::Range(0.0, 64.0));
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_code] {
     const auto memory = parse_bytes(options->memory);
     if (!options->memory.empty() && !memory)
       throw UserError("--memory: '" + options->memory + "' is not a size, such as 80GiB or 24GB");
     const auto recipe = load_recipe(options->recipe, options->overrides);
-    const auto plan = make_plan(recipe, load_model_config(find_model(recipe.model)), memory);
+    const auto plan =
+        make_plan(recipe, load_model_config(find_model(recipe.model)), memory,
+                  {.threads = at::get_num_threads(), .bytes_per_parameter = options->bytes_per_parameter});
     std::fputs((options->json ? plan_json(plan).dump(2) + "\n" : plan_text(plan)).c_str(), stdout);
     exit_code = 0;
   });

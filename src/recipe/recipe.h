@@ -320,8 +320,8 @@ struct MemoryRecipe {
   bool keep_attention = false;
   MiniSequenceRecipe mini_sequence;
   InBackward optimizer_in_backward = InBackward::off;
-  OffloadRecipe offload;
-  std::string timeline;
+  OffloadRecipe offload = {};
+  std::string timeline = {};
   void visit(auto&& v) {
     v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
     v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);

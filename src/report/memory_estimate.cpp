@@ -2,65 +2,67 @@
 
 #include <algorithm>
 
-#include "schedule/chunk.h"
+#include "report/memory_pass.h"
 
 namespace accordion {
 namespace {
 
-/// Bytes a token leaves behind for the backward pass of all layers: inputs and outputs of both norms (D each; parallel
-/// residuals share one input), rotated q, k and v, attention's output and its f32 log-sum-exp, what the MLP multiplies
-/// (F each); then the input and output of the last norm. Norms' statistics are f32.
-double kept_per_token(const ModelConfig& model, double element) {
-  const auto width = static_cast<double>(model.width), inner = static_cast<double>(model.inner);
-  const auto heads = static_cast<double>(model.heads * model.head_width),
-             kv_heads = static_cast<double>(model.kv_heads * model.head_width);
-  const double residual = (model.parallel_residual ? 3 : 4) * width;
-  const double mlp = (model.mlp == MlpKind::swiglu ? 3 : 2) * inner;
-  const double statistics = 4 * static_cast<double>(model.heads) + 16;
-  return static_cast<double>(model.layers) * (element * (residual + 2 * heads + 2 * kv_heads + mlp) + statistics) +
-         element * 2 * width;
-}
-
-/// The most that the backward pass of a layer holds beside what was kept: at its MLP's activation, where the gradients
-/// of its inputs (two for SwiGLU) are there and those of the residual stream wait.
-double temporary_per_token(const ModelConfig& model, double element) {
-  const double inner = (model.mlp == MlpKind::swiglu ? 2 : 1) * static_cast<double>(model.inner);
-  return element * (2 * static_cast<double>(model.width) + inner);
-}
-
-/// The head and its loss. By chunks: a chunk's logits, which become their gradients in place, the gradient of its
-/// hidden states, which then takes their place, and where the weight is narrower than its main gradient a product of
-/// its type. All at once: f32 log-probabilities, their gradient and that of the logits.
-double head_bytes(const ModelConfig& model, double element, int64_t tokens, const MiniSequence& head) {
-  const auto vocabulary = static_cast<double>(model.vocabulary), width = static_cast<double>(model.width);
-  const auto count = static_cast<double>(tokens);
-  const auto chunk = static_cast<double>(std::min(head_chunk(head, model.vocabulary, tokens), tokens));
-  if (chunk == 0) return count * vocabulary * 12;
-  return element * (chunk * vocabulary + (element < 4 ? std::max(chunk, vocabulary) : chunk) * width);
+/// Parameters whose gradients are there at once: all of them; or, where each is used up as soon as it is whole, those
+/// of the largest of a layer, the head and the embedding, and the vectors that norms and biases are.
+double gradient_parameters(const ModelConfig& model, bool in_backward) {
+  const auto all = static_cast<double>(model.parameters());
+  if (!in_backward) return all;
+  const auto layers = static_cast<double>(model.layers), head = static_cast<double>(model.head_parameters());
+  const double tables =
+      model.position == PositionKind::learned ? static_cast<double>(model.max_positions * model.width) : 0;
+  return std::max((all - head * (model.tied_head ? 1 : 2) - tables) / layers, head);
 }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t tokens, const MiniSequence& head) {
-  const double element = bf16 ? 2 : 4;
-  const auto parameters = static_cast<double>(model.parameters()), count = static_cast<double>(tokens);
-  return {
-      .weights = element * parameters,
-      .gradients = 4 * parameters,
-      .optimizer = (bf16 ? 12 : 8) * parameters,
-      .activations = count * kept_per_token(model, element) +
-                     std::max(head_bytes(model, element, tokens, head), count * temporary_per_token(model, element))};
+MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows, int64_t length,
+                               const MemoryRecipe& memory, const EstimateOptions& options) {
+  const auto parameters = static_cast<double>(model.parameters());
+  const auto pass = play_pass(model, bf16, rows, length, memory, options.threads);
+  MemoryEstimate estimate{.weights = (bf16 ? 2 : 4) * parameters,
+                          .gradients = 4 * gradient_parameters(model, memory.optimizer_in_backward != InBackward::off),
+                          .optimizer = (bf16 ? 12 : 8) * parameters,
+                          .activations = std::max({pass.forward, pass.head, pass.backward}),
+                          .forward = pass.forward,
+                          .head = pass.head,
+                          .backward = pass.backward,
+                          .kept = pass.kept};
+  if (options.bytes_per_parameter) {
+    estimate.gradients = 0;
+    estimate.optimizer = std::max(0.0, *options.bytes_per_parameter * parameters - estimate.weights);
+  }
+  estimate.worst = pass.backward == estimate.activations ? Phase::backward
+                   : pass.head == estimate.activations   ? Phase::head
+                                                         : Phase::forward;
+  estimate.workspace = std::max(0.0, estimate.activations - pass.kept);
+  return estimate;
 }
 
-int64_t longest_row(const ModelConfig& model, bool bf16, const MiniSequence& head, double bytes) {
+int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes,
+                    const EstimateOptions& options) {
   constexpr int64_t kStep = 64;
   int64_t low = 0, high = int64_t{1} << 30;  // in steps: low fits, high does not
   while (high - low > 1) {
     const int64_t middle = low + (high - low) / 2;
-    (estimate_memory(model, bf16, middle * kStep, head).peak() <= bytes ? low : high) = middle;
+    (estimate_memory(model, bf16, 1, middle * kStep, memory, options).peak() <= bytes ? low : high) = middle;
   }
   if (model.position == PositionKind::learned) return std::min(low * kStep, model.max_positions);
   return low * kStep;
 }
+
+// Measured; see docs/methods.md.
+namespace {
+constexpr double kProgram = 155.0 * (1 << 20);  // the program and libtorch
+constexpr double kBeside = 64.0 * (1 << 20);    // blocks that the allocator keeps beyond its high-water mark
+}  // namespace
+
+double process_bytes(double tensors) { return tensors + kProgram + kBeside; }
+
+double tensor_bytes(double process) { return process - kProgram - kBeside; }
 
 }  // namespace accordion

@@ -1,25 +1,57 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "base/machine.h"
+#include "base/names.h"
 #include "model/config.h"
 #include "recipe/recipe.h"
 
 namespace accordion {
 
-/// Bytes of tensors that training holds at its peak, by formula. Libraries and their workspaces are left out.
-struct MemoryEstimate {
-  double weights = 0;      ///< in the precision of computation
-  double gradients = 0;    ///< main gradients, f32
-  double optimizer = 0;    ///< two f32 moments, and f32 master weights where the weights are bf16
-  double activations = 0;  ///< of one pass: what the backward needs, and the larger of the head's and a layer's own
-  double peak() const { return weights + gradients + optimizer + activations; }
+/// When in a step the most is held. The optimizer's own step works in place and holds nothing beside its state.
+enum class Phase { forward, head, backward };
+template <>
+struct Names<Phase> {
+  static constexpr std::array value{"forward", "head", "backward"};
 };
 
-/// What a forward and backward pass over `tokens` tokens holds.
-MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t tokens, const MiniSequence& head);
+/// Bytes of tensors that training holds at its peak, counted by playing a pass through. What lies beside tensors is
+/// left out: see resident_bytes().
+struct MemoryEstimate {
+  double weights = 0;                          ///< in the precision of computation
+  double gradients = 0;                        ///< main gradients, f32
+  double optimizer = 0;                        ///< two f32 moments, and f32 master weights where the weights are bf16
+  double activations = 0;                      ///< of one pass, at its worst moment
+  Phase worst = Phase::forward;                ///< the phase of that moment
+  double forward = 0, head = 0, backward = 0;  ///< activations at the worst moment of each phase
+  double kept = 0;                             ///< what the forward pass leaves for the backward pass
+  double workspace = 0;                        ///< activations beyond that: of one layer, or of the head
+  double fixed() const { return weights + gradients + optimizer; }
+  double peak() const { return fixed() + activations; }
+};
 
-/// The longest single row, a multiple of 64, whose training fits into `bytes`; never beyond a learned table. 0 = none.
-int64_t longest_row(const ModelConfig& model, bool bf16, const MiniSequence& head, double bytes);
+struct EstimateOptions {
+  int64_t threads = usable_cores();  ///< that compute: attention's kernels have scratch for each
+  /// Bytes that weights, gradients and optimizer take in all for each parameter, in place of our own: to compare with
+  /// systems that keep them otherwise.
+  std::optional<double> bytes_per_parameter = {};
+};
+
+/// What a step over a microbatch of `rows` rows of `length` tokens holds.
+MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows, int64_t length,
+                               const MemoryRecipe& memory, const EstimateOptions& options = {});
+
+/// The longest single row, a multiple of 64, whose tensors fit into `bytes` when it is trained; never beyond a learned
+/// table. 0 = none.
+int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes,
+                    const EstimateOptions& options = {});
+
+/// What a process keeps resident that holds so many bytes of tensors at its peak: those, the program with its
+/// libraries, and what allocator and libraries hold beside.
+double process_bytes(double tensors);
+/// The most tensors with which a process stays within `process` bytes: the inverse.
+double tensor_bytes(double process);
 
 }  // namespace accordion

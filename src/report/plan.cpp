@@ -11,9 +11,6 @@
 namespace accordion {
 namespace {
 
-/// What a process holds beside its tensors: the program, libtorch, and their workspaces. Measured: 155 to 310 MiB.
-constexpr double kProgramBytes = 300.0 * (1 << 20);
-
 struct NamedAccounting {
   const char* name;
   double Flops::*value;
@@ -47,6 +44,12 @@ std::string budget_text(const Amount& budget) {
   return text;
 }
 
+std::vector<std::string> plan_warnings(const Plan& plan) {
+  auto warnings = plan.run ? plan.run->warnings : std::vector<std::string>();
+  if (plan.memory.warning) warnings.push_back(*plan.memory.warning);
+  return warnings;
+}
+
 std::string stages_text(const Simulation& run) {
   Table table({"stage", "steps", "length", "rows", "tokens", "FLOPs", "of all"});
   for (const auto& stage : run.stages)
@@ -68,19 +71,6 @@ std::string costs_text(const Plan& plan) {
   return table.text();
 }
 
-std::string memory_text(const Plan& plan) {
-  const auto& memory = plan.memory;
-  return format(
-             "memory (%s, estimated): weights %s, gradients %s, optimizer %s, activations %s of a pass of %s tokens; "
-             "about %s in all\n",
-             plan.bf16 ? "bf16" : "f32", format_bytes(memory.weights).c_str(), format_bytes(memory.gradients).c_str(),
-             format_bytes(memory.optimizer).c_str(), format_bytes(memory.activations).c_str(),
-             format_thousands(plan.pass_tokens).c_str(), format_bytes(memory.peak()).c_str()) +
-         (plan.longest > 0 ? format("longest row that trains within %s: about %s tokens\n",
-                                    format_bytes(plan.budget).c_str(), format_thousands(plan.longest).c_str())
-                           : format("no row trains within %s\n", format_bytes(plan.budget).c_str()));
-}
-
 }  // namespace
 
 void check_positions(const Recipe& recipe, const ModelConfig& model) {
@@ -94,7 +84,8 @@ void check_positions(const Recipe& recipe, const ModelConfig& model) {
                recipe.model.c_str(), static_cast<long long>(model.max_positions), static_cast<long long>(longest)));
 }
 
-Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int64_t> memory) {
+Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int64_t> memory,
+               const EstimateOptions& options) {
   check_positions(recipe, model);
   Plan plan{.recipe = recipe,
             .parameters = model.parameters(),
@@ -102,31 +93,25 @@ Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int
             .baseline = {},
             .memory = {}};
   if (plan.run) plan.baseline = baseline_of(recipe, *plan.run, matmul_sizes(model));
-  plan.bf16 = recipe.precision == Precision::bf16 || (recipe.precision == Precision::automatic && native_bf16());
-  for (const auto& [length, rows] : LengthSchedule(recipe).shapes()) {
-    const auto at_once =
-        std::min(rows, recipe.batch.microbatch.count.value_or(microbatch_rows(length, rows, kPassTokens)));
-    plan.pass_tokens = std::max(plan.pass_tokens, at_once * length);
-  }
-  const auto& head = recipe.memory.mini_sequence.head;
-  plan.memory = estimate_memory(model, plan.bf16, plan.pass_tokens, head);
-  plan.budget = static_cast<double>(memory.value_or(usable_memory()));
-  plan.longest = longest_row(model, plan.bf16, head, plan.budget - kProgramBytes);
+  plan.memory = plan_memory(recipe, model, plan.run ? &*plan.run : nullptr,
+                            static_cast<double>(memory.value_or(usable_memory())), options);
   return plan;
 }
 
 nlohmann::json plan_json(const Plan& plan) {
-  nlohmann::json json{{"parameters", plan.parameters}, {"stages", nlohmann::json::array()}, {"longest", plan.longest}};
   const auto& memory = plan.memory;
-  const auto bytes = [](double value) { return static_cast<int64_t>(value); };
-  json["memory"] = {{"weights", bytes(memory.weights)},     {"gradients", bytes(memory.gradients)},
-                    {"optimizer", bytes(memory.optimizer)}, {"activations", bytes(memory.activations)},
-                    {"peak", bytes(memory.peak())},         {"precision", plan.bf16 ? "bf16" : "f32"},
-                    {"pass_tokens", plan.pass_tokens}};
+  nlohmann::json json{{"parameters", plan.parameters},
+                      {"stages", nlohmann::json::array()},
+                      {"memory", memory_json(memory.worst.memory)},
+                      {"longest", memory.longest},
+                      {"longest_by_method", longest_by_method_json(memory)},
+                      {"warnings", plan_warnings(plan)}};
+  json["memory"]["precision"] = memory.bf16 ? "bf16" : "f32";
+  json["memory"]["pass_tokens"] = memory.worst.rows * memory.worst.length;
   for (const auto* unknown : {"steps", "tokens", "flops", "baseline", "saving"}) json[unknown] = nullptr;
-  json["warnings"] = nlohmann::json::array();
   if (!plan.run) return json;
-  for (const auto& stage : plan.run->stages)
+  for (size_t i = 0; i < plan.run->stages.size(); ++i) {
+    const auto& stage = plan.run->stages[i];
     json["stages"].push_back({{"from_step", stage.from_step},
                               {"to_step", stage.to_step},
                               {"length_first", stage.length_first},
@@ -135,7 +120,9 @@ nlohmann::json plan_json(const Plan& plan) {
                               {"rows_last", stage.rows_last},
                               {"tokens", stage.tokens},
                               {"read", stage.read},
-                              {"flops", flops_json(stage.flops)}});
+                              {"flops", flops_json(stage.flops)},
+                              {"memory", memory_json(memory.stages[i].memory)}});
+  }
   const auto& end = plan.run->end;
   json["steps"] = end.steps;
   json["tokens"] = {{"trained", end.tokens}, {"read", end.read}, {"discarded", end.read - end.tokens}};
@@ -144,7 +131,6 @@ nlohmann::json plan_json(const Plan& plan) {
       {"length", plan.baseline->length}, {"steps", plan.baseline->steps}, {"flops", flops_json(plan.baseline->flops)}};
   json["saving"] = nlohmann::json::object();
   for (const auto& [name, value] : kAccountings) json["saving"][name] = saving(plan, value);
-  json["warnings"] = plan.run->warnings;
   return json;
 }
 
@@ -170,9 +156,8 @@ std::string plan_text(const Plan& plan) {
         "steps, tokens and FLOPs are unknown: seconds or epochs decide them, so they depend on the machine's speed or "
         "the corpus\n";
   }
-  text += memory_text(plan);
-  if (plan.run)
-    for (const auto& warning : plan.run->warnings) text += "warning: " + warning + "\n";
+  text += memory_text(plan.memory);
+  for (const auto& warning : plan_warnings(plan)) text += "warning: " + warning + "\n";
   return text;
 }
 

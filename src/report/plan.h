@@ -5,7 +5,7 @@
 #include <string>
 
 #include "model/config.h"
-#include "report/memory_estimate.h"
+#include "report/memory_plan.h"
 #include "schedule/simulate.h"
 
 namespace accordion {
@@ -16,16 +16,13 @@ struct Plan {
   int64_t parameters = 0;
   std::optional<Simulation> run;     ///< none where only seconds or epochs end it: its steps depend on speed
   std::optional<Baseline> baseline;  ///< with `run`
-  bool bf16 = false;
-  int64_t pass_tokens = 0;  ///< tokens of the largest forward and backward pass
-  MemoryEstimate memory;    ///< during that pass
-  double budget = 0;        ///< bytes of memory that `longest` may use
-  int64_t longest = 0;      ///< row that trains within them
+  MemoryPlan memory;
 };
 
 /// Plays the run through; milliseconds for millions of steps. `memory` is in bytes; this machine's without one.
 /// UserError where rows are longer than the model's table of positions.
-Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int64_t> memory = {});
+Plan make_plan(const Recipe& recipe, const ModelConfig& model, std::optional<int64_t> memory = {},
+               const EstimateOptions& options = {});
 
 /// UserError where training or evaluation asks for longer rows than a model with learned positions has.
 void check_positions(const Recipe& recipe, const ModelConfig& model);

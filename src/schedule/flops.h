@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "recipe/recipe.h"
+
 namespace accordion {
 
 /// What FLOPs formulas need of a model: plain numbers, so that counting needs no tensors.
@@ -12,13 +14,23 @@ struct MatmulSizes {
   int64_t layer_parameters = 0;       ///< values of the layers' matrices: projections and MLPs, all layers
   int64_t head_parameters = 0;        ///< vocabulary x width, counted once whether tied or not
   std::vector<int64_t> windows = {};  ///< by layer, 0 = all keys; empty = none
+  int64_t inner_parameters = 0;       ///< of those of the layers, what goes into the MLPs' inner width: up and gate
+  int64_t down_parameters = 0;        ///< of those of the layers, what comes back from it
+  bool post_norms = false;            ///< a norm stands after each MLP
 };
 
 /// Of any model description that knows its counts (ModelConfig does).
 template <class Model>
 MatmulSizes matmul_sizes(const Model& model) {
-  return {model.layers, model.attention_width(), model.layer_matmul_parameters(), model.head_parameters(),
-          model.windows};
+  const int64_t down = model.layers * model.width * model.inner;
+  return {.layers = model.layers,
+          .attention_width = model.attention_width(),
+          .layer_parameters = model.layer_matmul_parameters(),
+          .head_parameters = model.head_parameters(),
+          .windows = model.windows,
+          .inner_parameters = down * (model.gated() ? 2 : 1),
+          .down_parameters = down,
+          .post_norms = model.post_norms};
 }
 
 /// Twice the number of keys that a query of a causal row of length s sees on average, which is s itself without a
@@ -54,8 +66,15 @@ double effective_length(const std::vector<std::vector<int64_t>>& rows);
 /// three times (the chunked head computes its gradients in the forward pass: still three GEMMs), and attention's seven
 /// GEMMs over the blocks of keys that a causal row touches: keys are visited in blocks of kAttentionBlock, so a query
 /// sees (s + block) / 2 of them on average, all s where the row is shorter than a block; a window's far end cuts blocks
-/// too, so another half of one is computed there. Nothing is computed again elsewhere.
-double executed_per_token(const MatmulSizes& model, double s);
+/// too, so another half of one is computed there. What `memory` has computed again comes on top, once each:
+///   recompute: layer       q, k, v and output projections, attention's two forward GEMMs (not with keep_attention),
+///   gate
+///                          and up; in layers 0, n, 2 n, ... with recompute_every: n
+///   recompute: attention   the projections and the two GEMMs
+///   recompute: mlp, or mini_sequence.mlp    gate and up
+/// and, where gate and up are, the product down only if a norm follows it: nothing else reads its values. Chunks of
+/// queries (mini_sequence.attention) add nothing: keys and values are made once before a row's chunks are replayed.
+double executed_per_token(const MatmulSizes& model, double s, const MemoryRecipe& memory = {});
 inline constexpr int64_t kAttentionBlock = 512;  ///< keys a block of libtorch's causal CPU kernel, as of ours
 
 /// The four accountings that the program reports.
@@ -65,7 +84,7 @@ struct Flops {
 };
 Flops operator*(double times, const Flops& flops);
 
-/// FLOPs of one token in rows (or pieces) of effective length s.
-Flops training_flops(const MatmulSizes& model, double s);
+/// FLOPs of one token in rows (or pieces) of effective length s, trained with these memory techniques.
+Flops training_flops(const MatmulSizes& model, double s, const MemoryRecipe& memory = {});
 
 }  // namespace accordion

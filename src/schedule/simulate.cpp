@@ -77,7 +77,7 @@ std::optional<Simulation> simulate(const Recipe& recipe, const MatmulSizes& mode
     const auto plan = schedule.at(counters);
     notes.step(counters, plan);
     if (plan.length != priced_length) {
-      price = training_flops(model, static_cast<double>(plan.length));
+      price = training_flops(model, static_cast<double>(plan.length), recipe.memory);
       priced_length = plan.length;
     }
     if (run.stages.empty() || run.stages.back().segment != plan.segment)
@@ -112,7 +112,8 @@ Baseline baseline_of(const Recipe& recipe, const Simulation& simulation, const M
   const auto wanted = std::min(simulation.end.tokens, recipe.budget.tokens.value_or(simulation.end.tokens));
   return {.length = length,
           .steps = (wanted + step_tokens - 1) / step_tokens,
-          .flops = static_cast<double>(simulation.end.tokens) * training_flops(model, static_cast<double>(length))};
+          .flops = static_cast<double>(simulation.end.tokens) *
+                   training_flops(model, static_cast<double>(length), recipe.memory)};
 }
 
 }  // namespace accordion

@@ -121,7 +121,7 @@ nlohmann::json Trainer::state() const {
 
 /// What a person sees before the first step; totals for the time left.
 void Trainer::greet() {
-  const auto plan = make_plan(recipe_, model_.config());
+  const auto plan = make_plan(recipe_, model_.config(), {}, {.threads = at::get_num_threads()});
   if (plan.run) {
     total_steps_ = plan.run->end.steps;
     total_flops_ = plan.run->flops.executed;

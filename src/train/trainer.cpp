@@ -91,7 +91,8 @@ std::optional<StepPlan> Trainer::following(const StepPlan& plan) const {
 double Trainer::executed_flops(const Batch& batch) const {
   const double s =
       training_step_.form().pass.document_mask ? effective_length(batch.pieces) : static_cast<double>(batch.length);
-  return static_cast<double>(batch.rows * batch.length) * executed_per_token(matmul_sizes(model_.config()), s);
+  return static_cast<double>(batch.rows * batch.length) *
+         executed_per_token(matmul_sizes(model_.config()), s, recipe_.memory);
 }
 
 void Trainer::note_length_change(const StepPlan& plan) {

@@ -130,5 +130,55 @@ TEST(Flops, WindowsCountTheKeysThatAreSeen) {
   EXPECT_DOUBLE_EQ(all.executed - some.executed, 14.0 * 64 * (8192 - window_span(8192, 1024) - 512) / 2);
 }
 
+/// A layer has 4 x 64^2 values of projections, 2 x 64 x 256 of gate and up, 64 x 256 of down.
+MatmulSizes gated() {
+  return {.layers = 3,
+          .attention_width = 64,
+          .layer_parameters = int64_t{3} * (4 * 64 * 64 + 3 * 64 * 256),
+          .head_parameters = 1000 * 64,
+          .inner_parameters = int64_t{3} * 2 * 64 * 256,
+          .down_parameters = int64_t{3} * 64 * 256};
+}
+
+TEST(Flops, WhatIsComputedAgainCounts) {
+  constexpr double kProjections = 2.0 * 4 * 64 * 64, kInwards = 2.0 * 2 * 64 * 256, kDown = 2.0 * 64 * 256;
+  constexpr double kAttention = 2.0 * 2 * 64 * 128;  // two GEMMs over 128 keys, fewer than a block
+  auto model = gated();
+  const double plain = executed_per_token(model, 128);
+  EXPECT_DOUBLE_EQ(plain,
+                   6.0 * static_cast<double>(model.layer_parameters + model.head_parameters) + 3 * 3.5 * kAttention);
+  const auto again = [&](const MemoryRecipe& memory) { return executed_per_token(model, 128, memory) - plain; };
+  const MiniSequence automatic{MiniSequence::Kind::automatic, 0}, off;
+
+  EXPECT_DOUBLE_EQ(again({}), 0);
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::mlp, .mini_sequence = {}}), 3 * kInwards);
+  EXPECT_DOUBLE_EQ(again({.mini_sequence = {automatic, off, off}}), 3 * kInwards);
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::attention, .mini_sequence = {}}), 3 * (kProjections + kAttention));
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::attention, .mini_sequence = {automatic, off, off}}),
+                   3 * (kProjections + kAttention + kInwards));
+  const double layer = kProjections + kAttention + kInwards;
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .mini_sequence = {}}), 3 * layer);
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .mini_sequence = {automatic, automatic, off}}), 3 * layer);
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .keep_attention = true, .mini_sequence = {}}),
+                   3 * (kProjections + kInwards));
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .recompute_every = 2, .mini_sequence = {}}), 2 * layer);
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .recompute_every = 2, .mini_sequence = {automatic, off, off}}),
+                   2 * layer + kInwards);
+
+  model.post_norms = true;
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::layer, .mini_sequence = {}}), 3 * (layer + kDown));
+  EXPECT_DOUBLE_EQ(again({.recompute = Recompute::mlp, .mini_sequence = {}}), 3 * (kInwards + kDown));
+}
+
+TEST(Flops, OnlyTheLayersThatAreComputedAgainPayTheirWindow) {
+  auto model = gated();
+  model.windows = {0, 1024, 0};
+  const MemoryRecipe second{.recompute = Recompute::layer, .recompute_every = 2, .mini_sequence = {}};
+  const MemoryRecipe every{.recompute = Recompute::layer, .mini_sequence = {}};
+  const double keys = (window_span(8192, 1024) + 2 * 512) / 2;
+  EXPECT_DOUBLE_EQ(executed_per_token(model, 8192, every) - executed_per_token(model, 8192, second),
+                   2.0 * 4 * 64 * 64 + 2.0 * 2 * 64 * 256 + 4 * 64 * keys);
+}
+
 }  // namespace
 }  // namespace accordion

@@ -139,9 +139,10 @@ INSTANTIATE_TEST_SUITE_P(
              "constant_sequences)"},
         Case{"length_schedule: {length: 8}\nlr_schedule: {rewarmup: {steps: 5}}",
              "r.yaml:2:33: lr_schedule.rewarmup.steps: would be ignored, as the length never changes; leave it out"},
-        Case{"memory: {recompute: mlp, mini_sequence: {mlp: auto}}",
-             "r.yaml:1:21: memory.recompute: mlp would be ignored beside memory.mini_sequence.mlp, which recomputes the "
-             "MLP by chunks; leave one of the two out"},
+        Case{
+            "memory: {recompute: mlp, mini_sequence: {mlp: auto}}",
+            "r.yaml:1:21: memory.recompute: mlp would be ignored beside memory.mini_sequence.mlp, which recomputes the "
+            "MLP by chunks; leave one of the two out"},
         Case{"memory: {mini_sequence: {attention: 1k}}",
              "r.yaml:1:37: memory.mini_sequence.attention: would be ignored without memory.recompute: layer; add that "
              "or leave it out"},
@@ -161,9 +162,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"memory: {offload: {to: host, optimizer: true}}",
              "r.yaml:1:41: memory.offload.optimizer: needs memory.offload: {to: disk, path: FOLDER}; add that or leave "
              "it out"},
-        Case{"memory: {optimizer_in_backward: true}",
-             "r.yaml:1:33: memory.optimizer_in_backward: clipping needs the norm of the whole gradient before the first "
-             "update; write two_pass, or optimizer.clip: 0"},
+        Case{
+            "memory: {optimizer_in_backward: true}",
+            "r.yaml:1:33: memory.optimizer_in_backward: clipping needs the norm of the whole gradient before the first "
+            "update; write two_pass, or optimizer.clip: 0"},
         Case{"memory: {optimizer_in_backward: two_pass}\noptimizer: {clip: 0}",
              "r.yaml:1:33: memory.optimizer_in_backward: two_pass finds the norm for clipping, which optimizer.clip: 0 "
              "turns off; write true"},
