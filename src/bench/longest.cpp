@@ -6,55 +6,57 @@ namespace accordion {
 namespace {
 
 constexpr double kFactor = 1.25, kLargestFactor = 4;
-constexpr double kClose = 0.02;    // of the length: then the search ends
-constexpr double kMargin = 0.008;  // beside the length that both ends' bytes point at
+constexpr double kClose = 0.02;    // of the size: then the search ends
+constexpr double kMargin = 0.008;  // beside the size that both ends' bytes point at
 constexpr int kGuesses = 4;        // before the search halves what is left
 
-int64_t round_down(double length) { return static_cast<int64_t>(length) / kLengthGrain * kLengthGrain; }
-
-/// What is known: the longest that fits and the shortest that does not.
+/// What is known: the largest that fits and the smallest that does not.
 struct Bracket {
+  int64_t grain = 1;
   std::optional<Trial> low, high;
   int guesses = 0;
+
+  int64_t round_down(double size) const { return static_cast<int64_t>(size) / grain * grain; }
 
   double factor(const Trial& trial, double budget) const {
     if (trial.bytes <= 0) return kFactor;
     return std::clamp(std::max(budget / trial.bytes, trial.bytes / budget), kFactor, kLargestFactor);
   }
 
-  /// The next length to try; 0 = done.
+  /// The next size to try; 0 = done.
   int64_t next(int64_t start, int64_t limit, double budget) {
-    if (!low && !high) return std::clamp(round_down(double(start)), kLengthGrain, limit);
+    if (!low && !high) return std::clamp(round_down(double(start)), grain, limit);
     if (!high) {
-      if (low->length >= limit) return 0;
-      return std::clamp(round_down(double(low->length) * factor(*low, budget)), low->length + kLengthGrain, limit);
+      if (low->size >= limit) return 0;
+      return std::clamp(round_down(double(low->size) * factor(*low, budget)), low->size + grain, limit);
     }
     if (!low) {
-      if (high->length <= kLengthGrain) return 0;
-      return std::clamp(round_down(double(high->length) / factor(*high, budget)), kLengthGrain,
-                        high->length - kLengthGrain);
+      if (high->size <= grain) return 0;
+      return std::clamp(round_down(double(high->size) / factor(*high, budget)), grain,
+                        high->size - grain);
     }
-    const int64_t width = high->length - low->length;
-    if (width <= kLengthGrain || double(width) <= kClose * double(low->length)) return 0;
+    const int64_t width = high->size - low->size;
+    if (width <= grain || double(width) <= kClose * double(low->size)) return 0;
     if (low->bytes < high->bytes && ++guesses <= kGuesses) {
       // A trial on each side of the guess, and it is known to within 2 %.
       const double share = (budget - low->bytes) / (high->bytes - low->bytes);
-      const double guess = double(low->length) + share * double(width);
-      const int64_t below = round_down(guess * (1 - kMargin)), above = round_down(guess * (1 + kMargin)) + kLengthGrain;
-      if (below > low->length) return below;
-      if (above < high->length) return above;
+      const double guess = double(low->size) + share * double(width);
+      const int64_t below = round_down(guess * (1 - kMargin)), above = round_down(guess * (1 + kMargin)) + grain;
+      if (below > low->size) return below;
+      if (above < high->size) return above;
     }
-    return round_down(double(low->length + width / 2));
+    return round_down(double(low->size + width / 2));
   }
 };
 
 }  // namespace
 
-std::optional<Trial> longest_row_tried(int64_t start, int64_t limit, double budget,
-                                       const std::function<Trial(int64_t length)>& attempt) {
+std::optional<Trial> largest_tried(int64_t start, int64_t limit, int64_t grain, double budget,
+                                   const std::function<Trial(int64_t size)>& attempt) {
   Bracket bracket;
-  while (const int64_t length = bracket.next(start, limit, budget)) {
-    const Trial trial = attempt(length);
+  bracket.grain = grain;
+  while (const int64_t size = bracket.next(start, limit, budget)) {
+    const Trial trial = attempt(size);
     (trial.fits ? bracket.low : bracket.high) = trial;
   }
   return bracket.low;

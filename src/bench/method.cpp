@@ -34,15 +34,22 @@ const std::vector<MemoryMethod>& memory_methods() {
   return all;
 }
 
+double MemoryBudget::tensors(const ModelConfig& model, bool bf16, const MemoryRecipe& recipe) const {
+  if (!activations) return tensor_bytes(bytes);
+  return bytes + estimate_memory(model, bf16, 1, kLengthGrain, recipe).fixed();
+}
+
 bool MemoryBudget::too_small_for(const ModelConfig& model, bool bf16) const {
   return resident(model, bf16) > (activations ? static_cast<double>(usable_memory()) : bytes);
 }
 
 int64_t planned_row(const ModelConfig& model, bool bf16, const MemoryRecipe& recipe, const MemoryBudget& budget) {
-  const double tensors = budget.activations
-                             ? budget.bytes + estimate_memory(model, bf16, 1, kLengthGrain, recipe).fixed()
-                             : tensor_bytes(budget.bytes);
-  return longest_row(model, bf16, recipe, tensors);
+  return longest_row(model, bf16, recipe, budget.tensors(model, bf16, recipe));
+}
+
+int64_t planned_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& recipe, const MemoryBudget& budget,
+                     int64_t length) {
+  return most_rows(model, bf16, recipe, budget.tensors(model, bf16, recipe), length);
 }
 
 }  // namespace accordion

@@ -86,7 +86,7 @@ std::vector<OpCase> rotary_cases(const OpSizes& sizes) {
   const Way fused = [=](int64_t N) {
     const Tensor x = random({1, N, H, E}, type), angles = torch::randn({N, R / 2}, device());
     const Tensor cos = angles.cos(), sin = angles.sin();
-    return both({x}, [=] { return op::rotate(x, cos, sin); });
+    return both({x}, [=] { return op::rotate_(x, cos, sin); });
   };
   const Way plain = [=](int64_t N) {
     const Tensor x = random({1, N, H, E}, type), angles = torch::randn({N, 1, R / 2}, device());

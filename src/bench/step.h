@@ -24,7 +24,8 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
 
 inline constexpr int64_t kWarmUpLength = 64;
 
-/// What one whole optimizer step held and took, after a warm-up step of one row of kWarmUpLength tokens.
+/// What one whole optimizer step held and took, after a warm-up step of one row of kWarmUpLength tokens. The step goes
+/// by the recipe's microbatch.
 struct StepMemory {
   int64_t activations_rss_bytes = 0;  ///< peak RSS during the step, less the RSS before it: what lies above weights,
                                       ///< gradients, optimizer state and the program

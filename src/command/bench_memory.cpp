@@ -25,9 +25,10 @@ namespace {
 using nlohmann::json;
 
 struct Options {
-  std::string model, budget, activations, precision = "auto", length;
+  std::string model, budget, activations, precision = "auto";
+  std::string length;  ///< of a trial's rows; of all rows where their number is searched for; else empty
   std::vector<std::string> methods{"none", "recompute", "mini_sequence", "all"}, overrides;
-  int64_t accumulate = 1;
+  int64_t accumulate = 1, rows = 1;
   bool json = false;
 };
 
@@ -39,7 +40,7 @@ Recipe recipe_of(const Options& options, const std::vector<std::string>& overrid
   auto recipe = recipe_of_overrides(overrides, {"loss", "optimizer", "precision", "memory", "seed"},
                                     parse_precision(options.precision));
   recipe.model = options.model;
-  recipe.batch.microbatch.count = 1;
+  recipe.batch.microbatch.count = options.rows;
   return recipe;
 }
 
@@ -52,8 +53,8 @@ bool out_of_memory(const std::exception& error) {
 
 /// What the hidden `bench trial` does: one step, its figures as JSON.
 int run_trial(const Options& options) try {
-  const auto memory =
-      measure_step(recipe_of(options, options.overrides), parse_tokens(options.length, "--length"), options.accumulate);
+  const auto memory = measure_step(recipe_of(options, options.overrides), parse_tokens(options.length, "--length"),
+                                   options.rows * options.accumulate);
   std::cout << json{{"activations_rss_bytes", memory.activations_rss_bytes},
                     {"peak_rss_bytes", memory.peak_rss_bytes},
                     {"peak_bytes", memory.peak_bytes},
@@ -66,12 +67,15 @@ int run_trial(const Options& options) try {
 }
 
 /// The figures of a trial; none where memory ran out.
-std::optional<StepMemory> trial(const Options& options, const std::vector<std::string>& overrides, int64_t length) {
+std::optional<StepMemory> trial(const Options& options, const std::vector<std::string>& overrides, int64_t length,
+                                int64_t rows) {
   std::vector<std::string> words{"bench",
                                  "trial",
                                  options.model,
                                  "--length",
                                  std::to_string(length),
+                                 "--rows",
+                                 std::to_string(rows),
                                  "--accumulate",
                                  std::to_string(options.accumulate),
                                  "--precision",
@@ -88,8 +92,8 @@ std::optional<StepMemory> trial(const Options& options, const std::vector<std::s
   if (end.exit_code == 2 && end.errors.starts_with(prefix))
     throw UserError(end.errors.substr(prefix.size(), end.errors.find('\n') - prefix.size()));
   if (end.signal != 0 || end.exit_code != 0)
-    throw std::runtime_error(format("a trial of %lld tokens ended with %s %d: %s", static_cast<long long>(length),
-                                    end.signal != 0 ? "signal" : "exit code",
+    throw std::runtime_error(format("a trial of %lld x %lld tokens ended with %s %d: %s", static_cast<long long>(rows),
+                                    static_cast<long long>(length), end.signal != 0 ? "signal" : "exit code",
                                     end.signal != 0 ? end.signal : end.exit_code, end.errors.c_str()));
   const auto found = json::parse(end.output);
   if (found.contains("out_of_memory")) return {};
@@ -101,10 +105,11 @@ std::optional<StepMemory> trial(const Options& options, const std::vector<std::s
 
 // ---- the search of a method ----
 
+/// Sizes are tokens of a row, or rows where the length is given.
 struct Found {
   std::string method;
   int64_t planned = 0;
-  std::optional<Trial> longest;
+  std::optional<Trial> largest;
 };
 
 Found search(const Options& options, const MemoryMethod& method, const MemoryBudget& budget) {
@@ -114,27 +119,34 @@ Found search(const Options& options, const MemoryMethod& method, const MemoryBud
   const auto model = load_model_config(find_model(options.model));
   const bool bf16 = training_dtype(recipe.precision) == torch::kBFloat16;
 
-  Found found{method.name, planned_row(model, bf16, recipe.memory, budget), {}};
+  const bool by_rows = !options.length.empty();
+  const int64_t length = by_rows ? parse_tokens(options.length, "--length") : 0;
+  Found found{method.name,
+              by_rows ? planned_rows(model, bf16, recipe.memory, budget, length)
+                      : planned_row(model, bf16, recipe.memory, budget),
+              {}};
   const char* name = method.name.c_str();
   if (budget.too_small_for(model, bf16)) {
     std::cerr << format("%s: weights, gradients and optimizer state alone do not fit\n", name);
     return found;
   }
   int64_t limit = int64_t{1} << 40;
-  if (model.position == PositionKind::learned) limit = model.max_positions / kLengthGrain * kLengthGrain;
+  if (model.position == PositionKind::learned && !by_rows)
+    limit = model.max_positions / kLengthGrain * kLengthGrain;
   if (limit == 0)
     throw UserError(format("model %s: its table has %lld positions, fewer than the %lld of the shortest row tried",
                            options.model.c_str(), static_cast<long long>(model.max_positions),
                            static_cast<long long>(kLengthGrain)));
-  found.longest = longest_row_tried(found.planned, limit, budget.bytes, [&](int64_t length) {
-    const auto memory = trial(options, overrides, length);
-    Trial tried{.length = length};
+  const int64_t grain = by_rows ? 1 : kLengthGrain;
+  found.largest = largest_tried(found.planned, limit, grain, budget.bytes, [&](int64_t size) {
+    const auto memory = trial(options, overrides, by_rows ? length : size, by_rows ? size : 1);
+    Trial tried{.size = size};
     if (memory) {
       tried.memory = *memory;
       tried.bytes = static_cast<double>(budget.activations ? memory->activations_rss_bytes : memory->peak_rss_bytes);
       tried.fits = tried.bytes <= budget.bytes;
     }
-    std::cerr << format("%s: %s tokens: %s, %s\n", name, format_thousands(length).c_str(),
+    std::cerr << format("%s: %s %s: %s, %s\n", name, format_thousands(size).c_str(), by_rows ? "rows" : "tokens",
                         memory ? format_bytes(tried.bytes).c_str() : "out of memory",
                         tried.fits ? "fits" : "does not fit");
     return tried;
@@ -145,22 +157,29 @@ Found search(const Options& options, const MemoryMethod& method, const MemoryBud
 // ---- the answer ----
 
 double tokens_per_second(const Options& options, const Trial& trial) {
-  return static_cast<double>(options.accumulate * trial.length) / trial.memory.seconds;
+  const int64_t length = options.length.empty() ? 1 : parse_tokens(options.length, "--length");
+  return static_cast<double>(options.accumulate * trial.size * length) / trial.memory.seconds;
 }
 
 json json_of(const Options& options, const std::vector<Found>& all) {
   auto list = json::array();
-  for (const auto& [method, planned, longest] : all) {
-    json entry{{"method", method}, {"longest", longest ? longest->length : 0}, {"planned", planned}};
+  const bool by_rows = !options.length.empty();
+  for (const auto& [method, planned, largest] : all) {
+    const int64_t size = largest ? largest->size : 0;
+    json entry{{"method", method}, {"planned", planned}, {"longest", size}};
+    if (by_rows) {
+      entry["rows"] = size;
+      entry["longest"] = size > 0 ? parse_tokens(options.length, "--length") : 0;
+    }
     for (const auto* key :
          {"activations_rss_bytes", "peak_bytes", "peak_rss_bytes", "step_seconds", "tokens_per_second"})
       entry[key] = nullptr;
-    if (longest) {
-      entry["activations_rss_bytes"] = longest->memory.activations_rss_bytes;
-      entry["peak_bytes"] = longest->memory.peak_bytes;
-      entry["peak_rss_bytes"] = longest->memory.peak_rss_bytes;
-      entry["step_seconds"] = longest->memory.seconds;
-      entry["tokens_per_second"] = tokens_per_second(options, *longest);
+    if (largest) {
+      entry["activations_rss_bytes"] = largest->memory.activations_rss_bytes;
+      entry["peak_bytes"] = largest->memory.peak_bytes;
+      entry["peak_rss_bytes"] = largest->memory.peak_rss_bytes;
+      entry["step_seconds"] = largest->memory.seconds;
+      entry["tokens_per_second"] = tokens_per_second(options, *largest);
     }
     list.push_back(std::move(entry));
   }
@@ -169,16 +188,16 @@ json json_of(const Options& options, const std::vector<Found>& all) {
 
 std::string table_of(const Options& options, const std::vector<Found>& all) {
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
-  Table table({"method", "longest", "planned", "activations", "peak RSS", "peak tensors", "s/step", "tok/s"});
-  for (const auto& [method, planned, longest] : all) {
-    if (!longest) {
+  Table table({"method", options.length.empty() ? "longest" : "rows", "planned", "activations", "peak RSS", "peak tensors", "s/step", "tok/s"});
+  for (const auto& [method, planned, largest] : all) {
+    if (!largest) {
       table.row({method, "0", format_thousands(planned), "-", "-", "-", "-", "-"});
       continue;
     }
-    const auto& memory = longest->memory;
-    table.row({method, format_thousands(longest->length), format_thousands(planned),
+    const auto& memory = largest->memory;
+    table.row({method, format_thousands(largest->size), format_thousands(planned),
                bytes(memory.activations_rss_bytes), bytes(memory.peak_rss_bytes), bytes(memory.peak_bytes),
-               format("%.2f", memory.seconds), format_count(tokens_per_second(options, *longest))});
+               format("%.2f", memory.seconds), format_count(tokens_per_second(options, *largest))});
   }
   return table.text();
 }
@@ -223,7 +242,7 @@ int bench_memory(const Options& options) try {
 void add_shared(CLI::App& command, Options& options) {
   command.add_option("MODEL", options.model, "model directory, config.json or a name in models/")->required();
   command.add_option("--precision", options.precision, "auto | bf16 | f32")->capture_default_str();
-  command.add_option("--accumulate", options.accumulate, "microbatches of one row each in the step")
+  command.add_option("--accumulate", options.accumulate, "microbatches in the step")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command.add_option("key=value", options.overrides, "optimizer.*, memory.*, loss.*, precision, seed");
@@ -234,11 +253,13 @@ void add_shared(CLI::App& command, Options& options) {
 void add_bench_memory(CLI::App& bench, int& exit_code) {
   const auto options = std::make_shared<Options>();
   auto* memory =
-      bench.add_subcommand("memory", "longest single row that trains within a budget, by method, each tried");
+      bench.add_subcommand("memory", "longest row (or most rows) that trains within a budget, by method, each tried");
   add_shared(*memory, *options);
   memory->add_option("--budget", options->budget, "what the whole process may use (peak RSS), as in 4GiB");
   memory->add_option("--activations", options->activations,
                      "what a step may use beside weights, gradients and optimizer state (RSS), as in 1GiB");
+  memory->add_option("--length", options->length,
+                     "search the most rows of so many tokens that fit at once, instead of the longest row");
   memory->add_option("--methods", options->methods, "none: all techniques off; recompute; mini_sequence; all")
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -251,6 +272,7 @@ void add_bench_memory(CLI::App& bench, int& exit_code) {
   single->group("");
   add_shared(*single, *one);
   single->add_option("--length", one->length, "tokens of a row")->required();
+  single->add_option("--rows", one->rows, "rows of a microbatch");
   single->callback([one, &exit_code] { exit_code = run_trial(*one); });
 }
 

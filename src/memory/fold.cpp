@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "memory/meter.h"
+#include "op/gradient.h"
 #include "schedule/chunk.h"
 
 namespace accordion::memory {
@@ -34,16 +35,6 @@ T& held(AutogradContext* context, const char* name) {
 
 /// A tensor of this shape whose values are never read: one number for all.
 Tensor unread(const Tensor& like) { return torch::empty({1}, like.options()).expand(like.sizes()); }
-
-/// The incoming gradient as a tensor that may be overwritten. Autograd holds it once in its own list and once in
-/// `gradients`; a third holder (retain_grad, a hook) must not see it change.
-Tensor take_over(variable_list& gradients) {
-  constexpr size_t kAutograds = 2;
-  const bool unique = gradients[0].use_count() <= kAutograds && gradients[0].is_contiguous();
-  Tensor mine = std::move(gradients[0]);
-  gradients.clear();
-  return unique ? mine : mine.clone(torch::MemoryFormat::Contiguous);
-}
 
 /// Runs `function` on leaves with the values of `inputs`, and back from `gradient`; -> the leaves' gradients. Gradients
 /// of weights go where autograd leaves them: into `.grad`.
@@ -95,7 +86,7 @@ struct ByChunks : torch::autograd::Function<ByChunks> {
     const variable_list inputs = saved(context);
     const Part part = held<Part>(context, "part");
     const int64_t chunk = context->saved_data["chunk"].toInt(), N = inputs[0].size(0);
-    variable_list results{take_over(gradients)};  // becomes the gradient of the first input
+    variable_list results{op::take_over(gradients)};  // becomes the gradient of the first input
     for (size_t i = 1; i < inputs.size(); ++i) results.push_back(torch::empty_like(inputs[i]));
     for (int64_t begin = 0; begin < N; begin += chunk) {
       const int64_t end = std::min(begin + chunk, N);
@@ -160,7 +151,7 @@ struct ByQueries : torch::autograd::Function<ByQueries> {
     const QueryPart part = held<QueryPart>(context, "part");
     const Rows kept = std::move(held<Rows>(context, "kept"));
     const int64_t chunk = context->saved_data["chunk"].toInt(), T = x.size(1);
-    const Tensor dx = take_over(gradients);  // (B,T,D)
+    const Tensor dx = op::take_over(gradients);  // (B,T,D)
     const KindScope kind(Kind::workspace);
     for (int64_t b = 0; b < x.size(0); ++b) {
       const Tensor row_x = x.slice(0, b, b + 1), row_dx = dx.slice(0, b, b + 1);  // (1,T,D)

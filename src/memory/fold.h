@@ -8,7 +8,7 @@
 #include "memory/layer_store.h"
 #include "op/attention_chunk.h"
 #include "op/torch.h"
-#include "recipe/recipe.h"
+#include "recipe/memory_recipe.h"
 
 /// Mini-sequences and recomputation: functions that keep no more than their inputs, and compute the rest again, part by
 /// part, when their gradient is asked for. They wrap a callable, so whatever it is made of stays as it is. The results

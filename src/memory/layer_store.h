@@ -5,7 +5,7 @@
 
 #include "memory/disk.h"
 #include "op/torch.h"
-#include "recipe/recipe.h"
+#include "recipe/memory_recipe.h"
 
 namespace accordion::memory {
 

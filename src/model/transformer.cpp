@@ -159,7 +159,7 @@ void Transformer::make_trainable() {
 
 const torch::Tensor& Transformer::head_weight() const { return config_.tied_head ? embedding_ : head_; }
 
-torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) const {
+torch::Tensor Transformer::residual(const torch::Tensor& ids, const Pass& pass) const {
   const int64_t length = ids.size(1), past = pass.cache ? pass.cache->length : 0;
   TORCH_CHECK(!pass.cache || pass.pieces.empty(), "a pass with a cache cannot have pieces");
   TORCH_CHECK(config_.position != PositionKind::learned || past + length <= config_.max_positions, "the model has ",
@@ -195,7 +195,7 @@ torch::Tensor Transformer::hidden(const torch::Tensor& ids, const Pass& pass) co
   }
   notify(x, pass, config_.layers);
   if (pass.cache) pass.cache->length += length;
-  return norm(x, final_norm_);  // (B,T,D)
+  return x;  // (B,T,D)
 }
 
 /// cos and sin of the rotation at each position: (B,T) or (T) -> (B,T,R/2) or (T,R/2).
@@ -259,11 +259,11 @@ std::pair<torch::Tensor, torch::Tensor> Transformer::keys(const torch::Tensor& x
 
 torch::Tensor Transformer::rotate(const torch::Tensor& x, const Context& context, const Chunk& chunk) const {
   if (config_.position != PositionKind::rotary) return x;
-  if (!chunk.row) return op::rotate(x, context.cos, context.sin);
+  if (!chunk.row) return op::rotate_(x, context.cos, context.sin);
   const auto& all = context.positions;
   const auto row = all.dim() == 2 ? all[chunk.row_number] : all;  // (T)
   const auto [cos, sin] = angles(row.slice(0, chunk.begin, chunk.begin + x.size(1)));
-  return op::rotate(x, cos, sin);
+  return op::rotate_(x, cos, sin);
 }
 
 torch::Tensor Transformer::attention(const torch::Tensor& x, size_t l, const Context& context,

@@ -60,8 +60,17 @@ class Transformer {
   /// Makes every weight a parameter with an f32 main gradient (op::make_parameter).
   void make_trainable();
 
-  /// The residual stream after the final norm: ids (B,T) int64 -> (B,T,D). The head is op::head_loss or head_weight().
-  torch::Tensor hidden(const torch::Tensor& ids, const Pass& pass = {}) const;
+  /// The residual stream after the last layer: ids (B,T) int64 -> (B,T,D). Nothing that the backward pass needs holds
+  /// it.
+  torch::Tensor residual(const torch::Tensor& ids, const Pass& pass = {}) const;
+
+  /// The final norm: (...,D) -> (...,D).
+  torch::Tensor final_norm(const torch::Tensor& x) const { return norm(x, final_norm_); }
+
+  /// Both, one after the other. The head is op::head_loss or head_weight().
+  torch::Tensor hidden(const torch::Tensor& ids, const Pass& pass = {}) const {
+    return final_norm(residual(ids, pass));
+  }
 
   const torch::Tensor& head_weight() const;  ///< (V,D)
 

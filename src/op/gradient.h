@@ -31,6 +31,10 @@ torch::Tensor give_product(const torch::Tensor& weight, const torch::Tensor& a, 
 /// Same for the sums over the rows of x (N,I) -> (I), added in f32.
 torch::Tensor give_row_sums(const torch::Tensor& weight, const torch::Tensor& x);
 
+/// The incoming gradient of a custom backward with one output as a contiguous tensor that may be overwritten: itself,
+/// or a copy where somebody else (retain_grad, a hook) holds it and must not see it change.
+torch::Tensor take_over(std::vector<torch::Tensor>& gradients);
+
 /// Sum of the squares of all values of all tensors, added in f64 in one fixed order whatever the number of threads.
 double sum_of_squares(const std::vector<torch::Tensor>& tensors);
 

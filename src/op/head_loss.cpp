@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "op/cpu/tensors.h"
 #include "op/gradient.h"
@@ -86,6 +87,26 @@ Tensor softmax_loss(Tensor& logits, const Tensor& targets, const Tensor& weights
   return losses;
 }
 
+/// A chunk on its way through `before` and back; without that it stays what it is.
+class Entry {
+ public:
+  Entry(const BeforeHead& before, const Tensor& x) : passes_(bool(before)), x_(x.detach()), y_(x_) {
+    if (!passes_) return;
+    const torch::AutoGradMode with_gradients(true);
+    y_ = before(x_.requires_grad_(true));
+  }
+  Tensor values() const { return y_.detach(); }
+  Tensor back(const Tensor& dy) const {
+    if (!passes_) return dy;
+    torch::autograd::backward({y_}, {dy});
+    return x_.grad();
+  }
+
+ private:
+  bool passes_;
+  Tensor x_, y_;
+};
+
 /// What by_chunks leaves beside the loss; undefined = not wanted.
 struct Results {
   Tensor dhidden;  ///< (N,D) gets hidden's gradient; may be hidden itself
@@ -94,7 +115,8 @@ struct Results {
 };
 
 /// The loss of all rows, a scalar f64.
-Tensor by_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form, Results to) {
+Tensor by_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form, Results to,
+                 const BeforeHead& before = {}) {
   torch::NoGradGuard no_grad;
   const CountedRows rows = counted_rows(targets, form.token_weights, weight.size(0));
   const bool gathered = rows.places.defined(), overwrites = to.dhidden.is_same(hidden);
@@ -106,15 +128,17 @@ Tensor by_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& targe
     const auto put = [&](Tensor& all, const Tensor& values) {
       gathered ? all.index_copy_(0, part(rows.places), values) : part(all).copy_(values);
     };
-    const Tensor h = gathered ? hidden.index_select(0, part(rows.places)) : part(hidden);  // (C,D)
-    Tensor logits = product(h, weight.t());                                                // (C,V)
+    const Tensor x = gathered ? hidden.index_select(0, part(rows.places)) : part(hidden);  // (C,D)
+    const Entry entry(before, x);
+    const Tensor h = entry.values();         // (C,D)
+    Tensor logits = product(h, weight.t());  // (C,V)
     const Tensor losses = softmax_loss(logits, part(rows.targets), part(rows.weights), form,
                                        to.dhidden.defined() || to.dweight.defined());  // (C)
     const Tensor& dlogits = logits;                                                    // (C,V)
     loss += losses.sum(torch::kDouble);
     if (to.losses.defined()) put(to.losses, losses);
     if (to.dweight.defined()) add_product(to.dweight, dlogits.t(), h);  // before h may be overwritten
-    if (to.dhidden.defined()) put(to.dhidden, product(dlogits, weight));
+    if (to.dhidden.defined()) put(to.dhidden, entry.back(product(dlogits, weight)));
   }
   if (gathered && overwrites) {
     Tensor others = torch::ones(targets.sizes(), targets.options().dtype(torch::kBool));  // (N)
@@ -144,6 +168,27 @@ struct ChunkedHeadLoss : torch::autograd::Function<ChunkedHeadLoss> {
   }
 };
 
+/// A root of the graph whose gradient is there already.
+struct GradientSource : torch::autograd::Function<GradientSource> {
+  struct Held : torch::CustomClassHolder {
+    explicit Held(Tensor held) : gradient(std::move(held)) {}
+    Tensor gradient;
+  };
+
+  static Tensor forward(AutogradContext* context, const Tensor& x, const c10::intrusive_ptr<Held>& held) {
+    context->saved_data["held"] = c10::IValue::make_capsule(held);
+    return torch::zeros({}, x.options());
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& /*one*/) {
+    Tensor& gradient = c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule())->gradient;
+    TORCH_CHECK(gradient.defined(), "a second backward pass from a gradient that has been handed over");
+    variable_list result(2);
+    result[0] = std::move(gradient);
+    return result;
+  }
+};
+
 void check(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
   TORCH_CHECK(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1) && targets.dim() == 1 &&
                   targets.size(0) == hidden.size(0),
@@ -167,13 +212,20 @@ Tensor head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targe
   return by_chunks(hidden, weight, targets, form, {}).to(cpu::wide_type(hidden));
 }
 
-double head_step(Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
+double head_step(Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form,
+                 const BeforeHead& before) {
   check(hidden, weight, targets, form);
   TORCH_CHECK(form.chunk > 0, "head_step goes by chunks");
   TORCH_CHECK(hidden.is_contiguous() && !hidden.requires_grad(), "head_step overwrites hidden: pass a contiguous leaf");
   TORCH_CHECK(!weight.requires_grad() || has_main_gradient(weight), "head_step wants a weight with a main gradient");
   const Tensor dweight = weight.requires_grad() ? weight.grad() : Tensor();
-  return by_chunks(hidden, weight, targets, form, {hidden, dweight, {}}).item<double>();
+  return by_chunks(hidden, weight, targets, form, {hidden, dweight, {}}, before).item<double>();
+}
+
+void hand_over(Tensor x, Tensor gradient) {
+  const Tensor root = GradientSource::apply(x, c10::make_intrusive<GradientSource::Held>(std::move(gradient)));
+  x.reset();
+  root.backward();
 }
 
 Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double soft_cap) {

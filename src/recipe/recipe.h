@@ -1,26 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/names.h"
+#include "recipe/bounds.h"
+#include "recipe/memory_recipe.h"
 
 /// The recipe of a run: typed structs, each with one `visit` that lists its keys once. The reader, the command line's
 /// overrides, the resolved file of a run folder, docs/recipes.md and the check of what may change on resume all come
 /// from these lists. A visitor is called as v(key, member, help[, Bounds]). An optional that is not set takes its
 /// default from its help; load_recipe() (recipe/reader.h) fills in those that depend on other keys.
 namespace accordion {
-
-struct Bounds {
-  double min = -std::numeric_limits<double>::infinity();
-  double max = std::numeric_limits<double>::infinity();
-};
-inline constexpr Bounds kAtLeastOne{.min = 1};
-inline constexpr Bounds kNotNegative{.min = 0};
-inline constexpr Bounds kShare{.min = 0, .max = 1};
 
 enum class Precision { automatic, bf16, f32 };
 template <>
@@ -261,79 +254,6 @@ struct LrScheduleRecipe {
     v("rewarmup", rewarmup, "linear warmup after each change of length");
     v("decay_by", decay_by, "what the decay is a function of; steps only where every step has the same tokens");
     v("final", final, "learning rate at the end, as a share of the peak; default 0.1 (constant: none)", kShare);
-  }
-};
-
-enum class Recompute { none, mlp, attention, layer };
-template <>
-struct Names<Recompute> {
-  static constexpr std::array value{"none", "mlp", "attention", "layer"};
-};
-
-/// How a part of the model goes by mini-sequences: `off`, `auto`, tokens a chunk, or {count: M}.
-struct MiniSequence {
-  enum class Kind { off, automatic, tokens, count };
-  Kind kind = Kind::off;
-  int64_t amount = 0;
-};
-
-struct MiniSequenceRecipe {
-  MiniSequence mlp, attention;
-  MiniSequence head{MiniSequence::Kind::automatic, 0};
-  void visit(auto&& v) {
-    v("mlp", mlp, "tokens of the MLP's chunks, or how many of them; the backward pass computes each of them again",
-      kAtLeastOne);
-    v("attention", attention,
-      "queries of a chunk of a recomputed layer, or how many chunks: the layer goes forward and backward by them",
-      kAtLeastOne);
-    v("head", head, "tokens of the LM head's chunks, or how many of them; off = all logits at once", kAtLeastOne);
-  }
-};
-
-enum class Offload { none, host, disk };
-template <>
-struct Names<Offload> {
-  static constexpr std::array value{"none", "host", "disk"};
-};
-
-struct OffloadRecipe {
-  Offload to = Offload::none;
-  std::string path;
-  bool optimizer = false;
-  void visit(auto&& v) {
-    v("to", to, "where the inputs of recomputed layers wait for the backward pass; `offload: none` is short for it");
-    v("path", path, "disk: the folder for a file without a name, best on a fast local disk");
-    v("optimizer", optimizer, "disk: the optimizer's moments and master weights live in the file too");
-  }
-};
-
-/// Whether weights are updated within the backward pass.
-enum class InBackward { off, on, two_pass };
-template <>
-struct Names<InBackward> {
-  static constexpr std::array value{"false", "true", "two_pass"};
-};
-
-struct MemoryRecipe {
-  Recompute recompute = Recompute::none;
-  int64_t recompute_every = 1;
-  bool keep_attention = false;
-  MiniSequenceRecipe mini_sequence;
-  InBackward optimizer_in_backward = InBackward::off;
-  OffloadRecipe offload = {};
-  std::string timeline = {};
-  void visit(auto&& v) {
-    v("recompute", recompute, "what the backward pass computes again instead of keeping what it needs of it");
-    v("recompute_every", recompute_every, "recompute: layer holds for every n-th layer only", kAtLeastOne);
-    v("keep_attention", keep_attention,
-      "recompute: layer keeps attention's output, so that attention is not computed again");
-    v("mini_sequence", mini_sequence, "parts that go through in mini-sequences");
-    v("optimizer_in_backward", optimizer_in_backward,
-      "update a layer as soon as its gradient is whole, and free that; two_pass: a first backward pass finds the "
-      "gradient's norm, for clipping");
-    v("offload", offload, "what waits outside of memory");
-    v("timeline", timeline,
-      "HTML file to write: live bytes by kind over the first three steps, counted for CPU tensors; default: none");
   }
 };
 

@@ -1,6 +1,7 @@
 #include "report/memory_estimate.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "report/memory_pass.h"
 
@@ -43,16 +44,34 @@ MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows
   return estimate;
 }
 
+namespace {
+
+/// The largest n from 0 for which fits(n), where that holds up to some n and not beyond it.
+int64_t largest(int64_t limit, const std::function<bool(int64_t n)>& fits) {
+  int64_t low = 0, high = limit;  // low fits, high does not
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace
+
 int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes,
                     const EstimateOptions& options) {
   constexpr int64_t kStep = 64;
-  int64_t low = 0, high = int64_t{1} << 30;  // in steps: low fits, high does not
-  while (high - low > 1) {
-    const int64_t middle = low + (high - low) / 2;
-    (estimate_memory(model, bf16, 1, middle * kStep, memory, options).peak() <= bytes ? low : high) = middle;
-  }
-  if (model.position == PositionKind::learned) return std::min(low * kStep, model.max_positions);
-  return low * kStep;
+  const int64_t longest = kStep * largest(int64_t{1} << 30, [&](int64_t steps) {
+    return estimate_memory(model, bf16, 1, steps * kStep, memory, options).peak() <= bytes;
+  });
+  return model.position == PositionKind::learned ? std::min(longest, model.max_positions) : longest;
+}
+
+int64_t most_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes, int64_t length,
+                  const EstimateOptions& options) {
+  return largest(int64_t{1} << 20, [&](int64_t rows) {
+    return estimate_memory(model, bf16, rows, length, memory, options).peak() <= bytes;
+  });
 }
 
 // Measured; see docs/methods.md.

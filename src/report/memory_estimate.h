@@ -6,7 +6,7 @@
 #include "base/machine.h"
 #include "base/names.h"
 #include "model/config.h"
-#include "recipe/recipe.h"
+#include "recipe/memory_recipe.h"
 
 namespace accordion {
 
@@ -47,6 +47,10 @@ MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows
 /// table. 0 = none.
 int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes,
                     const EstimateOptions& options = {});
+
+/// The most rows of `length` tokens that fit when they go through in one pass.
+int64_t most_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes, int64_t length,
+                  const EstimateOptions& options = {});
 
 /// What a process keeps resident that holds so many bytes of tensors at its peak: those, the program with its
 /// libraries, and what allocator and libraries hold beside.

@@ -4,37 +4,13 @@
 #include <cmath>
 #include <set>
 
+#include "report/ledger.h"
 #include "schedule/chunk.h"
 
 // What model/transformer.cpp allocates, in the order in which it does so. The functions have the names of those that
 // they follow; letters are those of model/shapes.h.
 namespace accordion {
 namespace {
-
-/// Bytes that are held, and the most so far.
-class Ledger {
- public:
-  void take(double bytes) {
-    now_ += bytes;
-    peak_ = std::max(peak_, now_);
-  }
-  void give(double bytes) { now_ -= bytes; }
-  /// Takes and gives back.
-  void touch(double bytes) {
-    take(bytes);
-    give(bytes);
-  }
-  double now() const { return now_; }
-  /// The most since the last call.
-  double end_phase() {
-    const double most = peak_;
-    peak_ = now_;
-    return most;
-  }
-
- private:
-  double now_ = 0, peak_ = 0;
-};
 
 constexpr double kIndex = 8;  // int64: ids, targets, positions, the first key that a query sees
 
@@ -86,14 +62,14 @@ class PassPlay {
     PassMemory result;
     begin();
     for (int64_t l = 0; l < model_.layers; ++l) layer_forward(l);
-    ledger_.take(N_ * (b_.width + b_.statistics));  // the final norm's output and statistics
     result.forward = ledger_.end_phase();
     result.kept = ledger_.now();
     head();
     result.head = ledger_.end_phase();
-    ledger_.take(N_ * b_.width);                        // gradient of the last layer's output
-    if (head_chunk_ == 0) ledger_.give(N_ * b_.width);  // that of `hidden`; by chunks it stands in hidden's place
-    ledger_.give(N_ * (b_.width + b_.statistics));  // the last layer's output. `hidden` itself is held by the caller
+    if (head_chunk_ == 0) {  // by chunks the gradient stands in the place of the last layer's output
+      norm_backward(N_);
+      ledger_.give(N_ * b_.width);
+    }
     for (int64_t l = model_.layers - 1; l >= 0; --l) layer_backward(l);
     if (model_.embedding_scale != 1) ledger_.touch(N_ * b_.width);
     result.backward = ledger_.end_phase();
@@ -126,18 +102,20 @@ class PassPlay {
     if (model_.position == PositionKind::learned) ledger_.touch((T_ + N_) * b_.width);
   }
 
-  // The head and its loss, and the gradients that the head leaves: those of the hidden states.
+  // The final norm, the head and its loss, and the gradients that they leave: those of the last layer's output.
   void head() {
     const double V = double(model_.vocabulary);
     if (head_chunk_ > 0) {
       const double C = std::min(head_chunk_, N_);
       ledger_.touch(N_);                       // which rows count
+      ledger_.take(C * (b_.width + b_.statistics));
       ledger_.take(C * (V * b_.element + 4));  // logits, in place their gradient; losses
       weight_product(C, V * b_.element);
-      ledger_.touch(C * b_.width);  // gradient of the chunk's hidden states, which takes their place
-      ledger_.give(C * (V * b_.element + 4));
+      ledger_.touch(2 * C * b_.width);  // gradients of the norm's output and input
+      ledger_.give(C * (V * b_.element + 4 + b_.width + b_.statistics));
       return;
     }
+    ledger_.take(N_ * (b_.width + b_.statistics));          // the final norm's output and statistics
     const double logits = N_ * V * 4;                       // in f32
     if (bf16_) ledger_.touch(logits * 1.5);                 // before they are widened
     const double caps = model_.final_soft_cap > 0 ? 1 : 0;  // tanh's result
@@ -257,9 +235,9 @@ class PassPlay {
     const double k = part.replay && !turns ? 0 : n * b_.keys, v = part.replay ? 0 : n * b_.keys;
     ledger_.take(normed);
     ledger_.take(n * b_.queries);
-    if (turns) turn(n * b_.queries, angles);
+    if (turns) make_angles(angles);
     ledger_.take(k);
-    if (turns) turn(k, angles);
+    if (turns) make_angles(angles);
     ledger_.take(v);
     if (!part.keyed) ledger_.take(kIndex * n);  // the first key of each query
     const double y = kept_output ? n * b_.lse : n * (b_.queries + b_.lse);
@@ -278,11 +256,10 @@ class PassPlay {
     if (!save) ledger_.give(normed);
   }
 
-  /// A turned copy beside the original.
-  void turn(double bytes, double angles) {
+  /// Turning is done in place.
+  void make_angles(double angles) {
     ledger_.touch(3 * angles);
     ledger_.take(2 * angles);  // cos and sin
-    ledger_.touch(bytes);
   }
 
   void attend_backward(const Part& part) {
@@ -304,11 +281,9 @@ class PassPlay {
     ledger_.take(n * b_.width);                                                // gradient of the norm's output
     weight_product(n, b_.keys);
     ledger_.give(n * b_.keys);
-    if (turns) ledger_.touch(n * b_.keys);
     ledger_.touch(n * b_.width);  // from keys, then from queries: added to it
     weight_product(n, b_.keys);
     ledger_.give(n * b_.keys);
-    if (turns) ledger_.touch(n * b_.queries);
     ledger_.touch(n * b_.width);
     weight_product(n, b_.queries);
     ledger_.give(n * b_.queries + 2 * angles * (turns ? 2 : 0));

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "model/config.h"
-#include "recipe/recipe.h"
+#include "recipe/memory_recipe.h"
 
 namespace accordion {
 

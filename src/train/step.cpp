@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/machine.h"
 #include "memory/device.h"
@@ -13,33 +14,35 @@
 namespace accordion {
 namespace {
 
-/// The rows' hidden states (N,D).
+/// The rows' residual stream (B,T,D).
 torch::Tensor forward(const Transformer& model, const Rows& rows) {
   const memory::PhaseScope phase(memory::Phase::forward);
-  return model.hidden(rows.ids, rows.pass).flatten(0, 1);
+  return model.residual(rows.ids, rows.pass);
 }
 
-/// The loss of the rows' hidden states (N,D), with the gradients of all weights.
-double backward(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
-                const op::HeadForm& form, LayerwiseUpdate* layerwise) {
+/// The loss of the residual stream x (B,T,D), with the gradients of all weights.
+double backward(const Transformer& model, torch::Tensor x, const torch::Tensor& targets, const op::HeadForm& form,
+                LayerwiseUpdate* layerwise) {
   std::optional<memory::PhaseScope> phase(memory::Phase::head);
   if (form.chunk == 0) {
-    const auto loss = op::head_loss(hidden, weight, targets, form);
+    const auto loss = op::head_loss(model.final_norm(x).flatten(0, 1), model.head_weight(), targets, form);
+    x.reset();
     phase.emplace(memory::Phase::backward);
     loss.backward();
     return loss.item<double>();
   }
-  auto gradient = hidden.detach();  // the same storage: the final norm does not keep its output
+  auto gradient = x.detach();  // the same storage
   const double loss = [&] {
     const memory::KindScope kind(memory::Kind::workspace);
-    return op::head_step(gradient, weight, targets, form);
+    auto rows = gradient.flatten(0, 1);  // (N,D)
+    return op::head_step(rows, model.head_weight(), targets, form, [&](const auto& h) { return model.final_norm(h); });
   }();
   phase.emplace(memory::Phase::backward);
   if (layerwise != nullptr) {
     if (!std::isfinite(loss)) return loss;
     layerwise->after_head();
   }
-  hidden.backward(gradient);
+  op::hand_over(std::move(x), std::move(gradient));
   return loss;
 }
 
@@ -62,13 +65,13 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   for (int64_t first = 0; first < batch.rows; first += at_once) {
     auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
     if (layerwise != nullptr) rows.pass.on_backward = [layerwise](int64_t layer) { layerwise->on_backward(layer); };
-    const auto hidden = forward(model, rows);  // (N,D)
-    const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, hidden.size(0)),
+    auto x = forward(model, rows);  // (B,T,D)
+    const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, rows.ids.numel()),
                             .denominator = static_cast<double>(batch.rows * batch.length),
                             .soft_cap = model.config().final_soft_cap,
                             .z_loss = form.loss.z_loss,
                             .label_smoothing = form.loss.label_smoothing};
-    loss += backward(hidden, model.head_weight(), rows.targets.flatten(), head, layerwise);
+    loss += backward(model, std::move(x), rows.targets.flatten(), head, layerwise);
   }
   return loss;
 }

@@ -12,7 +12,7 @@ Tensor angles(at::IntArrayRef sizes) { return random_tensor(sizes, 9) * 2; }
 TEST(Rotary, ByFiniteDifferences) {
   const Tensor shared = angles({3, 2}), each = angles({2, 3, 2});
   for (const Tensor& a : {shared, each}) {
-    test::ExpectGradients([&](const auto& in) { return rotate(in[0], a.cos(), a.sin()); },
+    test::ExpectGradients([&](const auto& in) { return rotate_(in[0].clone(), a.cos(), a.sin()); },
                           {random_tensor({2, 3, 2, 5}, 1)});
   }
 }
@@ -33,14 +33,20 @@ TEST(Rotary, EqualsRotateHalf) {
       const Tensor a = angles({2, 9, rotated / 2});
       const Tensor cos = a.cos().to(torch::kFloat), sin = a.sin().to(torch::kFloat);
       const Tensor joint = random_tensor({2, 9, 3, 3 * width}, 1, type);  // a slice of a joint projection
-      const Tensor x = joint.slice(-1, width, 2 * width).detach().requires_grad_(true);
-      const Tensor y = rotate(x, cos, sin);
-      const Tensor expected = reference(x.detach().to(torch::kDouble), cos.to(torch::kDouble), sin.to(torch::kDouble));
-      EXPECT_LE(test::relative_error(y, expected.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
-      const Tensor dy = random_tensor(y.sizes(), 3, type);
-      y.backward(dy);
-      const Tensor back = reference(dy.to(torch::kDouble), cos.to(torch::kDouble), -sin.to(torch::kDouble));
-      EXPECT_LE(test::relative_error(x.grad(), back.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
+      for (const bool in_place : {false, true}) {
+        const Tensor x = joint.slice(-1, width, 2 * width).detach().requires_grad_(true);
+        const Tensor in = in_place ? x.clone(torch::MemoryFormat::Contiguous) : x;
+        const Tensor y = rotate_(in, cos, sin);
+        EXPECT_EQ(y.const_data_ptr() == in.const_data_ptr(), in_place);
+        const Tensor expected = reference(joint.slice(-1, width, 2 * width).to(torch::kDouble), cos.to(torch::kDouble),
+                                          sin.to(torch::kDouble));
+        EXPECT_LE(test::relative_error(y, expected.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
+        const Tensor dy = random_tensor(y.sizes(), 3, type), kept = dy.clone();
+        y.backward(dy);
+        const Tensor back = reference(kept.to(torch::kDouble), cos.to(torch::kDouble), -sin.to(torch::kDouble));
+        EXPECT_LE(test::relative_error(x.grad(), back.to(type)), type == torch::kBFloat16 ? 4e-3 : 1e-6) << width;
+        EXPECT_TRUE(torch::equal(dy, kept)) << "the caller's gradient";
+      }
     }
   }
 }
