@@ -1,7 +1,5 @@
 #include "op/cpu/attention.h"
 
-#include <vector>
-
 #include "op/cpu/attention_parts.h"
 #include "op/cpu/parallel.h"
 
@@ -82,31 +80,14 @@ void forward(const AttentionCall& call, void* output, float* lse) {
       forward_block(call, b, h, block * kQueries, keys.data() + kv * size, values.data() + kv * size, scratch, output,
                     lse);
     }
-    at::native::cpublas::brgemm_release();
+    end_small_products();
   });
-}
-
-/// Tries one small product of each type: libtorch refuses where the processor lacks the instructions.
-template <class T>
-bool product_works() {
-  try {
-    std::vector<T> a(64 * 64), b(64 * 64);
-    std::vector<float> ones(64 * 64, 1.0F), c(64 * 64);
-    narrow(kType<T>, ones.data(), 64 * 64, a.data());
-    narrow(kType<T>, ones.data(), 64 * 64, b.data());
-    small_product(64, 64, 64, a.data(), 64, b.data(), c.data(), false);
-    at::native::cpublas::brgemm_release();
-    return std::all_of(c.begin(), c.end(), [](float value) { return value == 64; });
-  } catch (const c10::Error&) {
-    return false;
-  }
 }
 
 }  // namespace
 
 bool attention_works(Type type, int64_t E) {
-  static const bool f32 = product_works<float>(), half = product_works<bf16>();
-  return E % 2 == 0 && (type == Type::f32 ? f32 : half);
+  return E % 2 == 0 && small_products_work(type);
 }
 
 void attention_forward(const AttentionCall& call, void* output, float* lse) {

@@ -24,8 +24,7 @@ struct AttentionCall {
   const int64_t* first;  ///< (B,T): the first key that each query sees
 };
 
-/// Whether the kernels below run here: they stand on libtorch's small-tile products (oneDNN's brgemm: AVX-512, in bf16
-/// with native bf16 or AMX) and need an even E.
+/// Whether the kernels below run here: they stand on products of small tiles and need an even E.
 bool attention_works(Type type, int64_t E);
 
 /// FlashAttention-2, algorithm 1, a tile of 64 queries at a time. output (B,T,H,E) and lse (B,H,T) are contiguous.

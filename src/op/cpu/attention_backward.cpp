@@ -183,7 +183,7 @@ void backward(const AttentionCall& call, const Strided& output, const float* lse
         backward_block(call, output, lse, doutput, b, h, block * kQueries, *head, scratch, dq);
       }
     }
-    at::native::cpublas::brgemm_release();
+    end_small_products();
     if (split > 1) {
       parts[size_t(task)] = std::move(head);
     } else if (sums == nullptr) {

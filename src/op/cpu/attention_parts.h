@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ATen/native/CPUBlas.h>
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "op/cpu/attention.h"
 #include "op/cpu/attention_tiles.h"
+#include "op/cpu/small_product.h"
 
 /// What attention's forward and backward kernels share: small products, packing, panels.
 namespace accordion::op::cpu {
@@ -32,31 +32,22 @@ class Buffer {
   c10::DataPtr memory_;
 };
 
-/// c (m,n) = a (m,k) b (k,n), or += ; bf16 wants b in zipped pairs of rows.
-inline void small_product(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, float* c,
-                          bool add) {
-  at::native::cpublas::brgemm(m, n, k, lda, n, n, add, a, b, c, /*is_vnni=*/false);
-}
-inline void small_product(int64_t m, int64_t n, int64_t k, const bf16* a, int64_t lda, const bf16* b, float* c,
-                          bool add) {
-  at::native::cpublas::brgemm(m, n, k, lda, n, n, add, reinterpret_cast<const at::BFloat16*>(a),
-                              reinterpret_cast<const at::BFloat16*>(b), c, /*is_vnni=*/true);
-}
-/// The same where the rows of b and c are `ldb` and `ldc` values apart.
-inline void small_product(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
-                          float* c, int64_t ldc) {
-  at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, false, a, b, c, /*is_vnni=*/false);
-}
-inline void small_product(int64_t m, int64_t n, int64_t k, const bf16* a, int64_t lda, const bf16* b, int64_t ldb,
-                          float* c, int64_t ldc) {
-  at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, false, reinterpret_cast<const at::BFloat16*>(a),
-                              reinterpret_cast<const at::BFloat16*>(b), c, /*is_vnni=*/true);
-}
-
 template <class T>
 inline constexpr Type kType = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
 template <class T>
 inline constexpr int64_t kPair = std::is_same_v<T, float> ? 1 : 2;  ///< values in a 32-bit word
+
+/// c (m,n) = a (m,k) b (k,n), or += ; bf16 wants b in zipped pairs of rows.
+template <class T>
+void small_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, float* c, bool add) {
+  small_product(kType<T>, {m, n, k, lda, n, n, add}, a, b, c);
+}
+/// The same where the rows of b and c are `ldb` and `ldc` values apart.
+template <class T>
+void small_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, float* c,
+                   int64_t ldc) {
+  small_product(kType<T>, {m, n, k, lda, ldb, ldc, false}, a, b, c);
+}
 
 template <class T>
 const T* head_of(const Strided& tensor, int64_t b, int64_t h) {
