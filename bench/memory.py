@@ -4,8 +4,9 @@
     python bench/memory.py build/accordion --configs llama-3-proportions,gemma-2-proportions --budget 1GiB
 
 One rule for all: bf16, AdamW, one whole step; activations are what the step's highest resident memory has above weights, gradients
-and moments; the longest length, a multiple of 64, that stays within the budget. Each trial is a process of its own. Accordion
-searches by itself (`accordion bench memory`); trials of the others are bench/peers/memory_step.py. The Mini-Sequence Transformer
+and moments; the longest length, a multiple of 64, that stays within the budget. With --length it is the most rows of that length
+which go through at once, and their speed. Each trial is a process of its own. Accordion searches by itself (`accordion bench
+memory`); trials of the others are bench/peers/memory_step.py. The Mini-Sequence Transformer
 (MsT) takes part where --mst-path holds its code, see there.
 """
 
@@ -37,57 +38,59 @@ def last_line(text):
     return (text.strip().splitlines() or ["no message"])[-1]
 
 
-def trial(arguments, config, method, length):
-    """The figures of one step of a peer; only `stopped` and why where it ran out of time or was killed, as for want of memory."""
-    command = [sys.executable, "bench/peers/memory_step.py", "--config", f"models/{config}.json", "--length", length, "--method", method,
+def trial(arguments, config, method, size):
+    """`size` is the length of a row, or the number of rows. The figures of one step of a peer; only `stopped` and why where it ran out of time or was killed, as for want of memory."""
+    length, rows = (arguments.length, size) if arguments.length else (size, 1)
+    command = [sys.executable, "bench/peers/memory_step.py", "--config", f"models/{config}.json", "--length", length, "--rows", rows,
+               "--method", method,
                "--threads", arguments.threads, "--accumulate", arguments.accumulate, *(["--in-backward"] if arguments.in_backward else []),
                *(["--mst-path", arguments.mst_path.absolute()] if method == "mst" else [])]
     try:
         ended = subprocess.run([str(word) for word in command], cwd=results.ROOT, capture_output=True, text=True,
                                timeout=arguments.limit)
     except subprocess.TimeoutExpired:
-        return {"length": length, "stopped": f"took over {arguments.limit:g} s"}
+        return {"size": size, "stopped": f"took over {arguments.limit:g} s"}
     if ended.returncode == -9:
-        return {"length": length, "stopped": "killed"}
+        return {"size": size, "stopped": "killed"}
     if ended.returncode != 0:
         raise Failed(last_line(ended.stderr))
-    return json.loads(ended.stdout)
+    return {"size": size, **json.loads(ended.stdout)}
 
 
-def between(low, high, budget, margin):
-    """A length to try next: where the line between two trials meets the budget, but at least `margin` away from both, so that the
+def between(low, high, budget, margin, grain):
+    """A size to try next: where the line between two trials meets the budget, but at least `margin` away from both, so that the
     gap shrinks on either outcome. The middle where the upper trial has no figure."""
-    middle = (low["length"] + high["length"]) / 2
+    middle = (low["size"] + high["size"]) / 2
     if "activations_bytes" in high:
         share = (budget - low["activations_bytes"]) / (high["activations_bytes"] - low["activations_bytes"])
-        middle = low["length"] + share * (high["length"] - low["length"])
-    return int(min(max(middle, low["length"] + margin), high["length"] - margin)) // GRAIN * GRAIN
+        middle = low["size"] + share * (high["size"] - low["size"])
+    return int(min(max(middle, low["size"] + margin), high["size"] - margin)) // grain * grain
 
 
-def longest(attempt, budget, within):
-    """The trial of the longest length that fits, by doubling from 256, then by narrowing the gap to 5 %, then to GRAIN or to the
-    share `within`. Returns it (None where 256 does not fit) and all trials."""
+def largest(attempt, budget, within, first, grain):
+    """The trial of the largest size that fits, by doubling from `first`, then by narrowing the gap to 5 %, then to `grain` or to the
+    share `within`. Returns it (None where `first` does not fit) and all trials."""
     trials = []
 
-    def fits(length):
-        trials.append(attempt(length))
+    def fits(size):
+        trials.append(attempt(size))
         last = trials[-1]
-        print(f"  {length:,}: " + (last.get("stopped") or f"{last['activations_bytes'] / 2**20:,.0f} MiB, {last['step_seconds']:.1f} s"),
+        print(f"  {size:,}: " + (last.get("stopped") or f"{last['activations_bytes'] / 2**20:,.0f} MiB, {last['step_seconds']:.1f} s"),
               file=sys.stderr, flush=True)
         return last.get("activations_bytes", budget + 1) <= budget
 
-    low, length = None, 256
-    while fits(length):
-        low, length = trials[-1], 2 * length
+    low, size = None, first
+    while fits(size):
+        low, size = trials[-1], 2 * size
     high = trials[-1]
     if low is None:
         return None, trials
     for share in (0.05, within):
-        while high["length"] - low["length"] > max(GRAIN, share * low["length"]):
-            margin = max(GRAIN, share * low["length"] // GRAIN * GRAIN)
-            if 2 * margin > high["length"] - low["length"]:
-                margin = GRAIN
-            if fits(between(low, high, budget, margin)):
+        while high["size"] - low["size"] > max(grain, share * low["size"]):
+            margin = max(grain, share * low["size"] // grain * grain)
+            if 2 * margin > high["size"] - low["size"]:
+                margin = grain
+            if fits(between(low, high, budget, margin, grain)):
                 low = trials[-1]
             else:
                 high = trials[-1]
@@ -101,13 +104,17 @@ def peer(arguments, config, program, method):
         if program == "mst" and not arguments.mst_path.is_dir():
             raise Failed(f"{arguments.mst_path} is not there; put checkouts of github.com/wdlctc/mini-s and "
                          "github.com/wdlctc/transformers into a folder and name it by --mst-path")
-        best, trials = longest(lambda length: trial(arguments, config, method, length), arguments.bytes, arguments.within)
+        best, trials = largest(lambda size: trial(arguments, config, method, size), arguments.bytes, arguments.within,
+                               *((1, 1) if arguments.length else (256, GRAIN)))
     except Failed as failure:
         print(f"  not measured: {failure}", file=sys.stderr, flush=True)
         return {**row, "longest": None, "why": str(failure)}
     best = best or {}
-    return {**row, "longest": best.get("length", 0), **{key: value for key, value in best.items() if key not in ("method", "config", "length")},
-            "trials": [{key: one.get(key) for key in ("length", "activations_bytes", "step_seconds", "stopped")} for one in trials]}
+    if best and arguments.length:
+        best["tokens_per_second"] = best["rows"] * arguments.accumulate * arguments.length / best["step_seconds"]
+    return {**row, "rows" if arguments.length else "longest": best.get("size", 0),
+            **{key: value for key, value in best.items() if key not in ("method", "config", "length", "rows", "size")},
+            "trials": [{key: one.get(key) for key in ("size", "activations_bytes", "step_seconds", "stopped")} for one in trials]}
 
 
 def accordion(arguments, config):
@@ -116,7 +123,8 @@ def accordion(arguments, config):
     in_backward = ["memory.optimizer_in_backward=true", "optimizer.clip=0"] if arguments.in_backward else []
     command = [arguments.accordion.absolute(), "bench", "memory", f"models/{config}.json", "--precision", "bf16",
                "--activations", arguments.budget, "--methods", arguments.methods, "--threads", arguments.threads,
-               *(["--accumulate", arguments.accumulate] if arguments.accumulate > 1 else []), "--json", *in_backward]
+               *(["--accumulate", arguments.accumulate] if arguments.accumulate > 1 else []),
+               *(["--length", arguments.length] if arguments.length else []), "--json", *in_backward]
     try:
         ended = subprocess.run([str(word) for word in command], cwd=results.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     except OSError as error:
@@ -141,11 +149,12 @@ def measure(arguments, config):
     return rows
 
 
-def table_row(row):
+def table_row(row, by_rows):
     def figure(key, form):
         return "-" if row.get(key) is None else form(row[key])
-    return [row["program"], row["method"] or "-", figure("longest", "{:,}".format),
-            figure("activations_bytes", lambda value: f"{value / 2**20:,.0f}"), figure("step_seconds", "{:.1f}".format)]
+    speed = [figure("tokens_per_second", "{:,.0f}".format)] if by_rows else []
+    return [row["program"], row["method"] or "-", figure("rows" if by_rows else "longest", "{:,}".format),
+            figure("activations_bytes", lambda value: f"{value / 2**20:,.0f}"), figure("step_seconds", "{:.1f}".format), *speed]
 
 
 def parse():
@@ -155,7 +164,8 @@ def parse():
     parser.add_argument("--programs", default="hugging_face,mst,accordion")
     parser.add_argument("--methods", default="none,recompute,mini_sequence,all", help="those of accordion bench memory")
     parser.add_argument("--budget", default="1GiB", help="activations, as in 1GiB or 512MiB")
-    parser.add_argument("--accumulate", type=int, default=1, help="microbatches of one row in the step")
+    parser.add_argument("--length", type=int, help="search the most rows of this length instead of the longest row")
+    parser.add_argument("--accumulate", type=int, default=1, help="microbatches in the step")
     parser.add_argument("--in-backward", action="store_true", help="update within the backward pass, no clipping, gradients freed at once")
     parser.add_argument("--mst-path", type=pathlib.Path, default=results.ROOT / ".deps/mst", help="folder with MsT's code")
     parser.add_argument("--threads", type=int, default=2)
@@ -174,12 +184,14 @@ def parse():
 
 def main():
     arguments = parse()
-    variant = (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
+    variant = (f"-rows-{arguments.length}" if arguments.length else "") + (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
     for config in arguments.configs.split(","):
         begin = time.monotonic()
         measured = measure(arguments, config)
-        results.write(f"memory-{config}{variant}", "./dev bench-memory", ["program", "method", "longest", "activations, MiB", "step, s"],
-                      [table_row(row) for row in measured], folder=arguments.results, budget=arguments.bytes,
+        columns = ["program", "method", "rows" if arguments.length else "longest", "activations, MiB", "step, s",
+                   *(["tokens/s"] if arguments.length else [])]
+        results.write(f"memory-{config}{variant}", "./dev bench-memory", columns,
+                      [table_row(row, bool(arguments.length)) for row in measured], folder=arguments.results, budget=arguments.bytes,
                       accumulate=arguments.accumulate, in_backward=arguments.in_backward, seconds=time.monotonic() - begin, measured=measured)
 
 

@@ -7,6 +7,10 @@ bf16 weights (random), gradients and AdamW moments, rows of random tokens. A war
 makes gradients and moments resident; what the measured step (forward, backward, clipping, update) adds to the resident memory at
 its highest point is counted as activations. Prints one JSON object.
 
+On a processor that cannot multiply bf16 PyTorch falls to loops of about 1 GFLOP/s, and a step would take hours. There, and only
+there, its bf16 products are replaced by f32 products of blocks of at most 4 MiB (12 MiB in all): that changes the time, not what is
+kept, and `products` in the answer says so.
+
 Methods: `none`; `checkpointing`, each layer computed again in the backward pass; `mst`, the Mini-Sequence Transformer's published
 code, which checkpoints too. --mst-path is a folder that holds checkouts of github.com/wdlctc/mini-s (llama) and
 github.com/wdlctc/transformers (other families) under their names.
@@ -25,6 +29,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 WARM_UP_LENGTH = 64
+BLOCK = 1024
 
 
 def status(key: str) -> int:
@@ -63,6 +68,41 @@ class PeakMeter:
             self.thread.join()
 
 
+def multiplies_bf16() -> bool:
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a b, in bf16 by blocks widened to f32."""
+    result = torch.empty(a.size(0), b.size(1), dtype=a.dtype)
+    if a.dtype != torch.bfloat16:
+        return torch.ops.aten.mm.out(a, b, out=result)
+    for i in range(0, a.size(0), BLOCK):
+        for j in range(0, b.size(1), BLOCK):
+            block = result[i:i + BLOCK, j:j + BLOCK]
+            total = torch.zeros(block.shape)
+            for k in range(0, a.size(1), BLOCK):
+                torch.ops.aten.addmm.out(total, a[i:i + BLOCK, k:k + BLOCK].float(), b[k:k + BLOCK, j:j + BLOCK].float(), out=total)
+            block.copy_(total)
+    return result
+
+
+def products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    result = torch.empty(a.size(0), a.size(1), b.size(2), dtype=a.dtype)
+    for one, left, right in zip(result, a, b):
+        one.copy_(product(left, right))
+    return result
+
+
+def widen_products() -> torch.library.Library:
+    """Puts the two above in the place of PyTorch's own, for as long as the result lives."""
+    replaced = torch.library.Library("aten", "IMPL")
+    replaced.impl("mm", product, "CPU")
+    replaced.impl("bmm", products, "CPU")
+    return replaced
+
+
 def mini_sequences(model: torch.nn.Module, folder: pathlib.Path) -> torch.nn.Module:
     """The model under the Mini-Sequence Transformer's public entry point for its family."""
     if model.config.model_type == "llama":
@@ -84,7 +124,7 @@ def adamw(parameters) -> torch.optim.Optimizer:
 
 
 class Step:
-    """One optimizer step over `accumulate` rows. `in_backward` updates each weight as soon as its gradient is whole and frees the
+    """One optimizer step over `accumulate` microbatches. `in_backward` updates each weight as soon as its gradient is whole and frees the
     gradient; there is no clipping then."""
 
     def __init__(self, model: torch.nn.Module, accumulate: int, in_backward: bool):
@@ -123,7 +163,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--length", type=int, required=True)
     parser.add_argument("--method", choices=["none", "checkpointing", "mst"], default="none")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--accumulate", type=int, default=1, help="rows of the step, one after the other")
+    parser.add_argument("--rows", type=int, default=1, help="rows of a microbatch")
+    parser.add_argument("--accumulate", type=int, default=1, help="microbatches of the step, one after the other")
     parser.add_argument("--in-backward", action="store_true", help="update each weight within the backward pass; no clipping")
     parser.add_argument("--mst-path", type=pathlib.Path, help="folder with the Mini-Sequence Transformer's code")
     arguments = parser.parse_args()
@@ -137,6 +178,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
+    widened = None if multiplies_bf16() else widen_products()
     torch.manual_seed(1)
     config = AutoConfig.from_pretrained(arguments.config)
     config.use_cache = False
@@ -152,11 +194,11 @@ def main() -> None:
         step = Step(model, arguments.accumulate, arguments.in_backward)
         generator = torch.Generator().manual_seed(2)
 
-        def rows(length):
-            return list(torch.randint(0, config.vocab_size, (arguments.accumulate, 1, length), generator=generator))
-        step(rows(WARM_UP_LENGTH))
+        def microbatches_of(rows, length):
+            return list(torch.randint(0, config.vocab_size, (arguments.accumulate, rows, length), generator=generator))
+        step(microbatches_of(1, WARM_UP_LENGTH))
         step.clear()
-        microbatches = rows(arguments.length)
+        microbatches = microbatches_of(arguments.rows, arguments.length)
         with PeakMeter() as meter:
             begin = time.perf_counter()
             loss = step(microbatches)
@@ -165,9 +207,11 @@ def main() -> None:
         "config": arguments.config,
         "method": arguments.method,
         "length": arguments.length,
+        "rows": arguments.rows,
         "accumulate": arguments.accumulate,
         "in_backward": arguments.in_backward,
         "attention": attention,
+        "products": "libtorch's" if widened is None else "f32 by blocks",
         "base_rss_bytes": meter.base,
         "peak_rss_bytes": meter.peak,
         "activations_bytes": meter.peak - meter.base,

@@ -20,9 +20,9 @@ struct Trial {
 inline constexpr int64_t kLengthGrain = 64;
 
 /// The largest size, a multiple of `grain` up to `limit`, that was tried and fits into `budget` bytes; none where even
-/// the smallest does not. Begins at `start`, goes up or down by factors of 1.25 (more, where the bytes of the last
-/// trial say that more is safe) until one fits and one does not, and narrows that to within 2 %, near the size that
-/// the bytes of both ends point at. `attempt` makes a trial; long ones are slow, so few are made.
+/// the smallest does not. Begins at `start`, goes up or down by the factor that the bytes of the last trial point at,
+/// and ends where a trial has used the budget but for 1.5 %, or where the smallest known not to fit is within 2 %.
+/// `attempt` makes a trial; long ones are slow, so few are made.
 std::optional<Trial> largest_tried(int64_t start, int64_t limit, int64_t grain, double budget,
                                    const std::function<Trial(int64_t size)>& attempt);
 

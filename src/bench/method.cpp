@@ -36,7 +36,7 @@ const std::vector<MemoryMethod>& memory_methods() {
 
 double MemoryBudget::tensors(const ModelConfig& model, bool bf16, const MemoryRecipe& recipe) const {
   if (!activations) return tensor_bytes(bytes);
-  return bytes + estimate_memory(model, bf16, 1, kLengthGrain, recipe).fixed();
+  return activation_bytes(bytes) + estimate_memory(model, bf16, 1, kLengthGrain, recipe).fixed();
 }
 
 bool MemoryBudget::too_small_for(const ModelConfig& model, bool bf16) const {

@@ -131,8 +131,7 @@ Found search(const Options& options, const MemoryMethod& method, const MemoryBud
     return found;
   }
   int64_t limit = int64_t{1} << 40;
-  if (model.position == PositionKind::learned && !by_rows)
-    limit = model.max_positions / kLengthGrain * kLengthGrain;
+  if (model.position == PositionKind::learned && !by_rows) limit = model.max_positions / kLengthGrain * kLengthGrain;
   if (limit == 0)
     throw UserError(format("model %s: its table has %lld positions, fewer than the %lld of the shortest row tried",
                            options.model.c_str(), static_cast<long long>(model.max_positions),
@@ -188,16 +187,17 @@ json json_of(const Options& options, const std::vector<Found>& all) {
 
 std::string table_of(const Options& options, const std::vector<Found>& all) {
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
-  Table table({"method", options.length.empty() ? "longest" : "rows", "planned", "activations", "peak RSS", "peak tensors", "s/step", "tok/s"});
+  Table table({"method", options.length.empty() ? "longest" : "rows", "planned", "activations", "peak RSS",
+               "peak tensors", "s/step", "tok/s"});
   for (const auto& [method, planned, largest] : all) {
     if (!largest) {
       table.row({method, "0", format_thousands(planned), "-", "-", "-", "-", "-"});
       continue;
     }
     const auto& memory = largest->memory;
-    table.row({method, format_thousands(largest->size), format_thousands(planned),
-               bytes(memory.activations_rss_bytes), bytes(memory.peak_rss_bytes), bytes(memory.peak_bytes),
-               format("%.2f", memory.seconds), format_count(tokens_per_second(options, *largest))});
+    table.row({method, format_thousands(largest->size), format_thousands(planned), bytes(memory.activations_rss_bytes),
+               bytes(memory.peak_rss_bytes), bytes(memory.peak_bytes), format("%.2f", memory.seconds),
+               format_count(tokens_per_second(options, *largest))});
   }
   return table.text();
 }

@@ -32,17 +32,19 @@ struct HeadForm {
 torch::Tensor head_loss(const torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets,
                         const HeadForm& form);
 
-/// What comes right before the head, for rows of it alone: a final norm. (C,D) -> (C,D); autograd can go back through it.
+/// What comes right before the head, for rows of it alone: a final norm. (C,D) -> (C,D); autograd can go back through
+/// it.
 using BeforeHead = std::function<torch::Tensor(const torch::Tensor&)>;
 
 /// The same loss by chunks (form.chunk > 0) outside of autograd, for an incoming gradient of 1, with nothing left to
 /// wait: the weight's gradient is added to its main gradient, chunk by chunk (a weight that needs none is left alone),
-/// and hidden's takes the place of its values, 0 in rows that do not count. With `before`, the head reads before(hidden)
-/// instead, a chunk at a time, so that its output never exists as a whole; gradients of its weights go into their
-/// `.grad`. hidden is contiguous and needs no gradient, as `detach()` of what the model returned: see hand_over(). Beside
-/// the arguments it holds the logits of a chunk, some tensors like the chunk's hidden states and, in bf16, one product of
-/// the weight's size and type. Returns the loss. As the weight takes no part in the graph here, a hook on its
-/// AccumulateGrad node sees only its other uses.
+/// and hidden's takes the place of its values, 0 in rows that do not count. With `before`, the head reads
+/// before(hidden) instead, a chunk at a time, so that its output never exists as a whole; gradients of its weights go
+/// into their
+/// `.grad`. hidden is contiguous and needs no gradient, as `detach()` of what the model returned: see hand_over().
+/// Beside the arguments it holds the logits of a chunk, some tensors like the chunk's hidden states and, in bf16, one
+/// product of the weight's size and type. Returns the loss. As the weight takes no part in the graph here, a hook on
+/// its AccumulateGrad node sees only its other uses.
 double head_step(torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets, const HeadForm& form,
                  const BeforeHead& before = {});
 

@@ -62,8 +62,8 @@ int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& mem
                     const EstimateOptions& options) {
   constexpr int64_t kStep = 64;
   const int64_t longest = kStep * largest(int64_t{1} << 30, [&](int64_t steps) {
-    return estimate_memory(model, bf16, 1, steps * kStep, memory, options).peak() <= bytes;
-  });
+                            return estimate_memory(model, bf16, 1, steps * kStep, memory, options).peak() <= bytes;
+                          });
   return model.position == PositionKind::learned ? std::min(longest, model.max_positions) : longest;
 }
 
@@ -83,5 +83,7 @@ constexpr double kBeside = 64.0 * (1 << 20);    // blocks that the allocator kee
 double process_bytes(double tensors) { return tensors + kProgram + kBeside; }
 
 double tensor_bytes(double process) { return process - kProgram - kBeside; }
+
+double activation_bytes(double resident) { return resident - kBeside; }
 
 }  // namespace accordion

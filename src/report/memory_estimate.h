@@ -57,5 +57,7 @@ int64_t most_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& memor
 double process_bytes(double tensors);
 /// The most tensors with which a process stays within `process` bytes: the inverse.
 double tensor_bytes(double process);
+/// The most tensors with which a step stays within so many resident bytes above those before it.
+double activation_bytes(double resident);
 
 }  // namespace accordion

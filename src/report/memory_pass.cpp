@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/machine.h"
 #include "report/ledger.h"
 #include "schedule/chunk.h"
 
@@ -12,7 +13,8 @@
 namespace accordion {
 namespace {
 
-constexpr double kIndex = 8;  // int64: ids, targets, positions, the first key that a query sees
+constexpr double kWide = 1024;  // side of the f32 blocks in which bf16 is multiplied by processors without it
+constexpr double kIndex = 8;    // int64: ids, targets, positions, the first key that a query sees
 
 /// Tokens that go through a layer at once, and what they attend to.
 struct Part {
@@ -107,7 +109,7 @@ class PassPlay {
     const double V = double(model_.vocabulary);
     if (head_chunk_ > 0) {
       const double C = std::min(head_chunk_, N_);
-      ledger_.touch(N_);                       // which rows count
+      ledger_.touch(N_);  // which rows count
       ledger_.take(C * (b_.width + b_.statistics));
       ledger_.take(C * (V * b_.element + 4));  // logits, in place their gradient; losses
       weight_product(C, V * b_.element);
@@ -341,8 +343,10 @@ class PassPlay {
   }
 
   /// The product over `n` tokens that is a weight's gradient, `outputs` (in bytes) x D: in f32 added to the main
-  /// gradient as it is made, in bf16 afterwards. oneDNN packs what it reads across, in blocks.
+  /// gradient as it is made, in bf16 afterwards. oneDNN packs what it reads across, in blocks. Without native bf16
+  /// blocks of both sides are widened (op/product.h), and added as they are made.
   void weight_product(double n, double outputs) {
+    if (bf16_ && !native_bf16()) return ledger_.touch(2 * 4 * kWide * std::min(n, kWide));
     constexpr double kMost = 0.6 * (1 << 20), kToken = 800;  // bytes of a thread; measured, some +- 50 %
     ledger_.touch((bf16_ ? outputs * double(model_.width) : 0) + threads_ * std::min(kMost, n * kToken));
   }

@@ -26,7 +26,8 @@ TEST(SmallProduct, OfAnyShape) {
         const Tensor expected = add ? before.slice(1, 0, n).to(torch::kDouble) + product : product;
         cpu::small_product_here(half ? cpu::Type::bf16 : cpu::Type::f32, {m, n, k, k + 2, n, n + 3, add},
                                 a.const_data_ptr(), right.const_data_ptr(), c.mutable_data_ptr<float>());
-        EXPECT_LE(test::relative_error(c.slice(1, 0, n), expected.to(torch::kFloat)), 1e-5) << m << ' ' << n << ' ' << k;
+        EXPECT_LE(test::relative_error(c.slice(1, 0, n), expected.to(torch::kFloat)), 1e-5)
+            << m << ' ' << n << ' ' << k;
         EXPECT_TRUE(torch::equal(c.slice(1, n), before.slice(1, n))) << "beyond the columns";
       }
     }

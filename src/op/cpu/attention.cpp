@@ -86,9 +86,7 @@ void forward(const AttentionCall& call, void* output, float* lse) {
 
 }  // namespace
 
-bool attention_works(Type type, int64_t E) {
-  return E % 2 == 0 && small_products_work(type);
-}
+bool attention_works(Type type, int64_t E) { return E % 2 == 0 && small_products_work(type); }
 
 void attention_forward(const AttentionCall& call, void* output, float* lse) {
   call.type == Type::f32 ? forward<float>(call, output, lse) : forward<bf16>(call, output, lse);

@@ -118,8 +118,8 @@ namespace {
 void through_libtorch(Type type, const SmallProduct& shape, const void* a, const void* b, float* c) {
   const auto& [m, n, k, lda, ldb, ldc, add] = shape;
   if (type == Type::f32) {
-    at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, static_cast<const float*>(a),
-                                static_cast<const float*>(b), c, /*is_vnni=*/false);
+    at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, static_cast<const float*>(a), static_cast<const float*>(b),
+                                c, /*is_vnni=*/false);
   } else {
     at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, static_cast<const at::BFloat16*>(a),
                                 static_cast<const at::BFloat16*>(b), c, /*is_vnni=*/true);

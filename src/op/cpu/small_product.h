@@ -11,8 +11,8 @@ namespace accordion::op::cpu {
 /// the kernel below (AVX2 and what came after).
 bool small_products_work(Type type);
 
-/// c (m,n) = a (m,k) b (k,n), or += where `add`. Rows are lda, ldb and ldc values apart; c is f32. In bf16 k is even and
-/// b has its rows zipped in pairs: row p / 2 holds b[p][j] and b[p + 1][j] side by side for each j.
+/// c (m,n) = a (m,k) b (k,n), or += where `add`. Rows are lda, ldb and ldc values apart; c is f32. In bf16 k is even
+/// and b has its rows zipped in pairs: row p / 2 holds b[p][j] and b[p + 1][j] side by side for each j.
 struct SmallProduct {
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
