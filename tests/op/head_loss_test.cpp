@@ -4,6 +4,7 @@
 #include "op/gradient.h"
 #include "op/gradients.h"
 #include "op/linear.h"
+#include "op/norm.h"
 
 namespace accordion::op {
 namespace {
@@ -286,6 +287,51 @@ TEST(HeadLoss, ATiedWeightGetsBothGradients) {
   head_step(gradient, weight, targets, {.chunk = 3, .denominator = 4});
   hidden.backward(gradient);
   EXPECT_LE(test::relative_error(weight.grad(), plain.grad()), 1e-6);
+}
+
+TEST(HeadLoss, AStepTakesWhatComesBeforeTheHeadByChunks) {
+  const Tensor targets = some_targets(37, 11), scale = random_tensor({4}, 3);
+  for (const bool all : {true, false}) {
+    const Tensor counted = all ? targets.clamp_min(0) : targets;
+    const auto run = [&](int64_t chunk) {
+      const Tensor x = random_tensor({37, 4}, 1).requires_grad_(true);
+      Tensor weight = random_tensor({11, 4}, 2), factor = scale.clone();
+      make_parameter(weight);
+      make_parameter(factor);
+      const auto norm = [&](const Tensor& rows) { return rms_norm(rows, factor, 1e-5); };
+      if (chunk == 0) {
+        const Tensor loss = head_loss(norm(x), weight, counted, {.denominator = 3});
+        loss.backward();
+        return std::vector<Tensor>{loss.detach(), x.grad(), weight.grad(), factor.grad()};
+      }
+      Tensor gradient = x.detach().clone();
+      const double loss = head_step(gradient, weight, counted, {.chunk = chunk, .denominator = 3}, norm);
+      return std::vector<Tensor>{torch::tensor(loss, torch::kDouble), gradient, weight.grad(), factor.grad()};
+    };
+    const auto expected = run(0);
+    for (const int64_t chunk : {1, 3, 36, 37, 38}) {
+      const auto got = run(chunk);
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_LE(test::relative_error(got[i], expected[i]), 1e-12) << "chunk " << chunk << ", result " << i;
+    }
+  }
+}
+
+TEST(HandOver, GivesTheGradientAwayOnce) {
+  const Tensor leaf = random_tensor({5, 3}, 1).requires_grad_(true);
+  Tensor x = leaf * 2, gradient = random_tensor({5, 3}, 2);
+  const Tensor expected = gradient * 2;
+  const auto* place = gradient.const_data_ptr();
+  const void* seen = nullptr;
+  size_t holders = 0;
+  x.register_hook([&](const Tensor& incoming) {
+    seen = incoming.const_data_ptr();
+    holders = incoming.storage().use_count();
+  });
+  hand_over(std::move(x), std::move(gradient));
+  EXPECT_EQ(seen, place) << "a copy";
+  EXPECT_EQ(holders, 1U) << "somebody else still holds it";
+  EXPECT_LE(test::relative_error(leaf.grad(), expected), 1e-15);
 }
 
 TEST(HeadLoss, ASecondBackwardIsRefused) {

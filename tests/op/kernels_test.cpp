@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <limits>
+#include <tuple>
+#include <vector>
 
 #include "op/cpu/parallel.h"
 #include "op/gradients.h"
@@ -76,6 +78,19 @@ TEST(Kernels, WorkIsDealtOnceWhateverTheThreads) {
     }
   }
   at::set_num_threads(threads);
+}
+
+TEST(Kernels, ProductsWidenedByBlocks) {
+  for (const auto& [m, k, n] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t>>{{7, 5, 9}, {3, 2050, 2}, {1030, 4, 1030}}) {
+    const Tensor a = random_tensor({m, k}, 1, torch::kBFloat16), b = random_tensor({n, k}, 2, torch::kBFloat16).t(),
+                 bias = random_tensor({n}, 3, torch::kBFloat16);
+    const Tensor expected = a.to(torch::kDouble).mm(b.to(torch::kDouble));
+    Tensor sum = torch::ones({m, n});
+    op::add_widened_product(sum, a, b);
+    EXPECT_LE(test::relative_error(sum, expected + 1), 1e-5);
+    EXPECT_LE(test::relative_error(op::widened_affine(a, b, bias), expected + bias.to(torch::kDouble)), 4e-3);
+  }
 }
 
 TEST(Kernels, ProductsOfEveryLayout) {
