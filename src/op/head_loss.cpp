@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "op/cpu/tensors.h"
@@ -168,20 +169,20 @@ struct ChunkedHeadLoss : torch::autograd::Function<ChunkedHeadLoss> {
   }
 };
 
-/// A root of the graph whose gradient is there already.
+/// A root of the graph that leaves to x whatever gradient lies ready for it.
 struct GradientSource : torch::autograd::Function<GradientSource> {
   struct Held : torch::CustomClassHolder {
-    explicit Held(Tensor held) : gradient(std::move(held)) {}
-    Tensor gradient;
+    explicit Held(std::shared_ptr<Tensor> held) : gradient(std::move(held)) {}
+    std::shared_ptr<Tensor> gradient;
   };
 
-  static Tensor forward(AutogradContext* context, const Tensor& x, const c10::intrusive_ptr<Held>& held) {
-    context->saved_data["held"] = c10::IValue::make_capsule(held);
+  static Tensor forward(AutogradContext* context, const Tensor& x, const std::shared_ptr<Tensor>& gradient) {
+    context->saved_data["held"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(gradient));
     return torch::zeros({}, x.options());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& /*one*/) {
-    Tensor& gradient = c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule())->gradient;
+    Tensor& gradient = *c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule())->gradient;
     TORCH_CHECK(gradient.defined(), "a second backward pass from a gradient that has been handed over");
     variable_list result(2);
     result[0] = std::move(gradient);
@@ -222,10 +223,12 @@ double head_step(Tensor& hidden, const Tensor& weight, const Tensor& targets, co
   return by_chunks(hidden, weight, targets, form, {hidden, dweight, {}}, before).item<double>();
 }
 
-void hand_over(Tensor x, Tensor gradient) {
-  const Tensor root = GradientSource::apply(x, c10::make_intrusive<GradientSource::Held>(std::move(gradient)));
-  x.reset();
-  root.backward();
+HandOver::HandOver(const Tensor& x)
+    : gradient_(std::make_shared<Tensor>()), root_(GradientSource::apply(x, gradient_)) {}
+
+void HandOver::backward(Tensor gradient) {
+  *gradient_ = std::move(gradient);
+  root_.backward();
 }
 
 Tensor head_log_probabilities(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double soft_cap) {

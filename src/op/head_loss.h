@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "op/torch.h"
 
@@ -41,16 +42,25 @@ using BeforeHead = std::function<torch::Tensor(const torch::Tensor&)>;
 /// and hidden's takes the place of its values, 0 in rows that do not count. With `before`, the head reads
 /// before(hidden) instead, a chunk at a time, so that its output never exists as a whole; gradients of its weights go
 /// into their
-/// `.grad`. hidden is contiguous and needs no gradient, as `detach()` of what the model returned: see hand_over().
+/// `.grad`. hidden is contiguous and needs no gradient, as `detach()` of what the model returned: see HandOver.
 /// Beside the arguments it holds the logits of a chunk, some tensors like the chunk's hidden states and, in bf16, one
 /// product of the weight's size and type. Returns the loss. As the weight takes no part in the graph here, a hook on
 /// its AccumulateGrad node sees only its other uses.
 double head_step(torch::Tensor& hidden, const torch::Tensor& weight, const torch::Tensor& targets, const HeadForm& form,
                  const BeforeHead& before = {});
 
-/// Goes back from x as x.backward(gradient) does, but keeps neither alive: where the caller has moved both in, the
-/// function that x came from may overwrite the gradient.
-void hand_over(torch::Tensor x, torch::Tensor gradient);
+/// Goes back from x as x.backward(gradient) does, but keeps neither alive: where the caller has moved the gradient in
+/// and let go of x, the function that x came from may overwrite it. Made before the gradient takes the place of x's
+/// values: autograd must not meet x after that.
+class HandOver {
+ public:
+  explicit HandOver(const torch::Tensor& x);
+  void backward(torch::Tensor gradient);
+
+ private:
+  std::shared_ptr<torch::Tensor> gradient_;
+  torch::Tensor root_;
+};
 
 /// log p(target) of each row without the (N,V) log-probabilities: hidden (N,D), weight (V,D), targets (N) -> (N) f32; 0
 /// where the target is kIgnore. No gradient.

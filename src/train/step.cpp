@@ -31,7 +31,9 @@ double backward(const Transformer& model, torch::Tensor x, const torch::Tensor& 
     loss.backward();
     return loss.item<double>();
   }
+  op::HandOver end(x);
   auto gradient = x.detach();  // the same storage
+  x.reset();
   const double loss = [&] {
     const memory::KindScope kind(memory::Kind::workspace);
     auto rows = gradient.flatten(0, 1);  // (N,D)
@@ -42,7 +44,7 @@ double backward(const Transformer& model, torch::Tensor x, const torch::Tensor& 
     if (!std::isfinite(loss)) return loss;
     layerwise->after_head();
   }
-  op::hand_over(std::move(x), std::move(gradient));
+  end.backward(std::move(gradient));
   return loss;
 }
 

@@ -328,7 +328,9 @@ TEST(HandOver, GivesTheGradientAwayOnce) {
     seen = incoming.const_data_ptr();
     holders = incoming.storage().use_count();
   });
-  hand_over(std::move(x), std::move(gradient));
+  HandOver end(x);
+  x.reset();
+  end.backward(std::move(gradient));
   EXPECT_EQ(seen, place) << "a copy";
   EXPECT_EQ(holders, 1U) << "somebody else still holds it";
   EXPECT_LE(test::relative_error(leaf.grad(), expected), 1e-15);
