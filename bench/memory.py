@@ -117,43 +117,41 @@ def peer(arguments, config, program, method):
             "trials": [{key: one.get(key) for key in ("size", "activations_bytes", "step_seconds", "stopped")} for one in trials]}
 
 
-def accordion(arguments, config):
-    """One row for each of our methods, by the program's own search."""
-    print(f"{config}, Accordion", file=sys.stderr, flush=True)
+def accordion(arguments, config, method):
+    """By the program's own search."""
+    print(f"{config}, Accordion, {method}", file=sys.stderr, flush=True)
+    row = {"program": NAMES["accordion"], "method": method}
     in_backward = ["memory.optimizer_in_backward=true", "optimizer.clip=0"] if arguments.in_backward else []
     command = [arguments.accordion.absolute(), "bench", "memory", f"models/{config}.json", "--precision", "bf16",
-               "--activations", arguments.budget, "--methods", arguments.methods, "--threads", arguments.threads,
+               "--activations", arguments.budget, "--methods", method, "--threads", arguments.threads,
                *(["--accumulate", arguments.accumulate] if arguments.accumulate > 1 else []),
                *(["--length", arguments.length] if arguments.length else []), "--json", *in_backward]
     try:
-        ended = subprocess.run([str(word) for word in command], cwd=results.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ended = subprocess.run([str(word) for word in command], cwd=results.ROOT, stdout=subprocess.PIPE, text=True)
     except OSError as error:
-        raise Failed(f"{arguments.accordion} does not start ({error.strerror}); build it with ./dev build") from error
+        sys.exit(f"{arguments.accordion} does not start ({error.strerror}); build it with ./dev build")
     if ended.returncode != 0:
-        raise Failed(f"`accordion bench memory` ended with {ended.returncode}: {last_line(ended.stderr)}")
-    return [{"program": NAMES["accordion"], **row, "activations_bytes": row.pop("activations_rss_bytes", None)}
-            for row in json.loads(ended.stdout)]
+        return {**row, "longest": None, "why": f"`accordion bench memory` ended with {ended.returncode}"}
+    found = json.loads(ended.stdout)[0]
+    return {**row, **found, "activations_bytes": found["activations_rss_bytes"]}
 
 
 def measure(arguments, config):
-    rows = []
+    """The rows of the table, one after the other."""
     for program in arguments.programs.split(","):
         if program == "accordion":
-            try:
-                rows += accordion(arguments, config)
-            except Failed as failure:
-                print(f"  not measured: {failure}", file=sys.stderr, flush=True)
-                rows.append({"program": NAMES[program], "method": None, "longest": None, "why": str(failure)})
+            for method in arguments.methods.split(","):
+                yield accordion(arguments, config, method)
         else:
-            rows += [peer(arguments, config, program, method) for method in PEER_METHODS[program]]
-    return rows
+            for method in PEER_METHODS[program]:
+                yield peer(arguments, config, program, method)
 
 
 def table_row(row, by_rows):
     def figure(key, form):
         return "-" if row.get(key) is None else form(row[key])
     speed = [figure("tokens_per_second", "{:,.0f}".format)] if by_rows else []
-    return [row["program"], row["method"] or "-", figure("rows" if by_rows else "longest", "{:,}".format),
+    return [row["program"], row["method"], figure("rows" if by_rows else "longest", "{:,}".format),
             figure("activations_bytes", lambda value: f"{value / 2**20:,.0f}"), figure("step_seconds", "{:.1f}".format), *speed]
 
 
@@ -186,13 +184,15 @@ def main():
     arguments = parse()
     variant = (f"-rows-{arguments.length}" if arguments.length else "") + (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
     for config in arguments.configs.split(","):
-        begin = time.monotonic()
-        measured = measure(arguments, config)
+        begin, measured = time.monotonic(), []
         columns = ["program", "method", "rows" if arguments.length else "longest", "activations, MiB", "step, s",
                    *(["tokens/s"] if arguments.length else [])]
-        results.write(f"memory-{config}{variant}", "./dev bench-memory", columns,
-                      [table_row(row, bool(arguments.length)) for row in measured], folder=arguments.results, budget=arguments.bytes,
-                      accumulate=arguments.accumulate, in_backward=arguments.in_backward, seconds=time.monotonic() - begin, measured=measured)
+        for one in measure(arguments, config):  # hours: what is there is kept
+            measured.append(one)
+            results.write(f"memory-{config}{variant}", "./dev bench-memory", columns,
+                          [table_row(row, bool(arguments.length)) for row in measured], folder=arguments.results, budget=arguments.bytes,
+                          accumulate=arguments.accumulate, in_backward=arguments.in_backward, seconds=time.monotonic() - begin,
+                          measured=measured)
 
 
 main()
