@@ -8,6 +8,7 @@
 
 #include "op/cpu/tensors.h"
 #include "op/gradient.h"
+#include "op/linear.h"
 #include "op/product.h"
 #include "schedule/chunk.h"
 
@@ -29,7 +30,7 @@ Tensor row_losses(const Tensor& logits, const Tensor& targets, const HeadForm& f
 }
 
 Tensor plain_head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const HeadForm& form) {
-  const Tensor logits = at::linear(hidden, weight).to(cpu::wide_type(hidden));  // (N,V)
+  const Tensor logits = op::linear(hidden, weight).to(cpu::wide_type(hidden));  // (N,V)
   const Tensor losses = row_losses(logits, targets, form);                      // (N)
   return (form.token_weights.defined() ? losses * form.token_weights : losses).sum() / form.denominator;
 }

@@ -133,8 +133,8 @@ class PassPlay {
       ledger_.give(logits);
     }
     const double narrow = N_ * V * b_.element;
-    ledger_.take(N_ * b_.width);                    // gradient of the hidden states
-    ledger_.touch(V * b_.width * (bf16_ ? 3 : 1));  // that of the weight, and widened
+    ledger_.take(N_ * b_.width);  // gradient of the hidden states
+    weight_product(N_, V * b_.element);
     ledger_.give(narrow);
   }
 
