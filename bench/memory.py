@@ -16,7 +16,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 
 import results
 
@@ -125,7 +124,8 @@ def accordion(arguments, config, method):
     command = [arguments.accordion.absolute(), "bench", "memory", f"models/{config}.json", "--precision", "bf16",
                "--activations", arguments.budget, "--methods", method, "--threads", arguments.threads,
                *(["--accumulate", arguments.accumulate] if arguments.accumulate > 1 else []),
-               *(["--length", arguments.length] if arguments.length else []), "--json", *in_backward]
+               *(["--length", arguments.length] if arguments.length else []),
+               *(["--up-to", arguments.up_to] if arguments.up_to else []), "--json", *in_backward]
     try:
         ended = subprocess.run([str(word) for word in command], cwd=results.ROOT, stdout=subprocess.PIPE, text=True)
     except OSError as error:
@@ -133,25 +133,42 @@ def accordion(arguments, config, method):
     if ended.returncode != 0:
         return {**row, "longest": None, "why": f"`accordion bench memory` ended with {ended.returncode}"}
     found = json.loads(ended.stdout)[0]
-    return {**row, **found, "activations_bytes": found["activations_rss_bytes"]}
+    return {**row, **found, "activations_bytes": found["activations_rss_bytes"],
+            "bounded": bool(arguments.up_to) and found["longest"] == arguments.up_to // GRAIN * GRAIN}
 
 
-def measure(arguments, config):
-    """The rows of the table, one after the other."""
+def measure(arguments, config, kept):
+    """The rows of the table, one after the other; those in `kept` as they are."""
     for program in arguments.programs.split(","):
-        if program == "accordion":
-            for method in arguments.methods.split(","):
-                yield accordion(arguments, config, method)
-        else:
-            for method in PEER_METHODS[program]:
-                yield peer(arguments, config, program, method)
+        for method in arguments.methods.split(",") if program == "accordion" else PEER_METHODS[program]:
+            row = kept.get((NAMES[program], method))
+            if row is None:
+                row = accordion(arguments, config, method) if program == "accordion" else peer(arguments, config, program, method)
+                row |= {"machine": results.machine(), "commit": results.commit()}
+            yield row
+
+
+def earlier(path, arguments):
+    """The rows of a file, by program and method, where it was made under the same rule."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    if any(content[key] != value for key, value in rule(arguments).items()):
+        sys.exit(f"{path}: has rows of another rule; without --keep they are measured anew")
+    return {(row["program"], row["method"]): row for row in content["measured"]}
+
+
+def rule(arguments):
+    return {"budget": arguments.bytes, "accumulate": arguments.accumulate, "in_backward": arguments.in_backward}
 
 
 def table_row(row, by_rows):
     def figure(key, form):
         return "-" if row.get(key) is None else form(row[key])
     speed = [figure("tokens_per_second", "{:,.0f}".format)] if by_rows else []
-    return [row["program"], row["method"], figure("rows" if by_rows else "longest", "{:,}".format),
+    size = figure("rows" if by_rows else "longest", "{:,}".format)
+    return [row["program"], row["method"], f"at least {size}" if row.get("bounded") else size, figure("planned", "{:,}".format),
             figure("activations_bytes", lambda value: f"{value / 2**20:,.0f}"), figure("step_seconds", "{:.1f}".format), *speed]
 
 
@@ -163,17 +180,21 @@ def parse():
     parser.add_argument("--methods", default="none,recompute,mini_sequence,all", help="those of accordion bench memory")
     parser.add_argument("--budget", default="1GiB", help="activations, as in 1GiB or 512MiB")
     parser.add_argument("--length", type=int, help="search the most rows of this length instead of the longest row")
+    parser.add_argument("--up-to", type=int, help="tokens of the longest row of Accordion to try, where a step of more takes too long")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches in the step")
     parser.add_argument("--in-backward", action="store_true", help="update within the backward pass, no clipping, gradients freed at once")
     parser.add_argument("--mst-path", type=pathlib.Path, default=results.ROOT / ".deps/mst", help="folder with MsT's code")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=float, default=900, help="seconds for a trial of a peer; one that takes longer counts as too long")
+    parser.add_argument("--keep", action="store_true", help="measure only rows that the file of results lacks")
     parser.add_argument("--within", type=float, default=0.0, help="end a search when its gap is this share of the length")
     parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the files go")
     arguments = parser.parse_args()
     unknown = set(arguments.programs.split(",")) - set(NAMES)
     if unknown:
         parser.error(f"--programs: {', '.join(sorted(unknown))}: not among {', '.join(NAMES)}")
+    if arguments.length and arguments.up_to:
+        parser.error("--up-to bounds the search of the longest row, and --length searches the most rows")
     if not re.fullmatch(r"[\d.]+[KMG]iB", arguments.budget):
         parser.error(f"--budget: '{arguments.budget}' is not a size such as 1GiB")
     arguments.bytes = size(arguments.budget)
@@ -184,15 +205,14 @@ def main():
     arguments = parse()
     variant = (f"-rows-{arguments.length}" if arguments.length else "") + (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
     for config in arguments.configs.split(","):
-        begin, measured = time.monotonic(), []
-        columns = ["program", "method", "rows" if arguments.length else "longest", "activations, MiB", "step, s",
+        name, measured = f"memory-{config}{variant}", []
+        kept = earlier(arguments.results / f"{name}.json", arguments) if arguments.keep else {}
+        columns = ["program", "method", "rows" if arguments.length else "longest", "planned", "activations, MiB", "step, s",
                    *(["tokens/s"] if arguments.length else [])]
-        for one in measure(arguments, config):  # hours: what is there is kept
+        for one in measure(arguments, config, kept):  # hours: what is there is kept
             measured.append(one)
-            results.write(f"memory-{config}{variant}", "./dev bench-memory", columns,
-                          [table_row(row, bool(arguments.length)) for row in measured], folder=arguments.results, budget=arguments.bytes,
-                          accumulate=arguments.accumulate, in_backward=arguments.in_backward, seconds=time.monotonic() - begin,
-                          measured=measured)
+            results.write(name, "./dev bench-memory", columns, [table_row(row, bool(arguments.length)) for row in measured],
+                          folder=arguments.results, **rule(arguments), measured=measured)
 
 
 main()

@@ -9,6 +9,7 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "bench/results"
+WIDEST = [("avx512_bf16", "AVX-512 and bf16 products"), ("avx512f", "AVX-512"), ("avx2", "AVX2")]  # decides most of the speed
 
 
 def run(*command):
@@ -20,7 +21,9 @@ def machine():
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, {memory:.0f} GiB"
+    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    widest = next((f" with {name}" for flag, name in WIDEST if flag in flags), "")
+    return f"{len(os.sched_getaffinity(0))} cores of {model}{widest}, {memory:.0f} GiB"
 
 
 def commit():

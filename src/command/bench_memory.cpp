@@ -27,6 +27,7 @@ using nlohmann::json;
 struct Options {
   std::string model, budget, activations, precision = "auto";
   std::string length;  ///< of a trial's rows; of all rows where their number is searched for; else empty
+  std::string up_to;   ///< tokens of the longest row tried, so that a search ends in time; empty = any
   std::vector<std::string> methods{"none", "recompute", "mini_sequence", "all"}, overrides;
   int64_t accumulate = 1, rows = 1;
   bool json = false;
@@ -112,6 +113,15 @@ struct Found {
   std::optional<Trial> largest;
 };
 
+int64_t longest_wanted(const Options& options) {
+  if (options.up_to.empty()) return int64_t{1} << 40;
+  const int64_t tokens = parse_tokens(options.up_to, "--up-to");
+  if (tokens < kLengthGrain)
+    throw UserError(format("--up-to: %s is below the shortest row tried, %lld tokens", options.up_to.c_str(),
+                           static_cast<long long>(kLengthGrain)));
+  return tokens / kLengthGrain * kLengthGrain;
+}
+
 Found search(const Options& options, const MemoryMethod& method, const MemoryBudget& budget) {
   auto overrides = method.overrides;
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
@@ -136,6 +146,7 @@ Found search(const Options& options, const MemoryMethod& method, const MemoryBud
     throw UserError(format("model %s: its table has %lld positions, fewer than the %lld of the shortest row tried",
                            options.model.c_str(), static_cast<long long>(model.max_positions),
                            static_cast<long long>(kLengthGrain)));
+  limit = std::min(limit, longest_wanted(options));
   const int64_t grain = by_rows ? 1 : kLengthGrain;
   found.largest = largest_tried(found.planned, limit, grain, budget.bytes, [&](int64_t size) {
     const auto memory = trial(options, overrides, by_rows ? length : size, by_rows ? size : 1);
@@ -260,6 +271,8 @@ void add_bench_memory(CLI::App& bench, int& exit_code) {
                      "what a step may use beside weights, gradients and optimizer state (RSS), as in 1GiB");
   memory->add_option("--length", options->length,
                      "search the most rows of so many tokens that fit at once, instead of the longest row");
+  memory->add_option("--up-to", options->up_to, "tokens of the longest row to try, where a step of more takes too long")
+      ->excludes("--length");
   memory->add_option("--methods", options->methods, "none: all techniques off; recompute; mini_sequence; all")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -12,7 +12,7 @@ int64_t automatic_head_chunk(int64_t vocabulary) {
   return std::clamp<int64_t>(int64_t(std::bit_floor(uint64_t(kLogits / vocabulary))), 256, 4096);
 }
 
-int64_t automatic_layer_chunk(int64_t width) { return std::max<int64_t>(1024, (width + 255) / 256 * 256); }
+int64_t automatic_layer_chunk(int64_t width) { return std::max<int64_t>(2048, (2 * width + 255) / 256 * 256); }
 
 namespace {
 

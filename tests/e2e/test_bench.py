@@ -60,6 +60,12 @@ def test_a_budget_of_the_whole_process(model, found):
     assert entry["longest"] > 64 and 0.9 * budget < entry["peak_rss_bytes"] <= budget
 
 
+def test_a_bound_on_what_is_tried(model, found):
+    bound = found[0]["longest"] // 128 * 64 + 63
+    entry, = longest(model, "--activations", BUDGET, "--methods", "none", "--up-to", bound)
+    assert entry["longest"] == bound // 64 * 64 < entry["planned"] and 0 < entry["activations_rss_bytes"] < BUDGET
+
+
 def test_a_table_of_positions_bounds_the_row(tmp_path):
     config = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 200, "vocab_size": 257}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -74,6 +80,8 @@ def test_a_table_of_positions_bounds_the_row(tmp_path):
     (["--budget", "lots"], "--budget: 'lots' is not a size, such as 4GiB"),
     (["--activations", "0"], "--activations: '0' is not a size"),
     (["--budget", "1GiB", "--methods", "none,reocmpute"], "--methods: 'reocmpute' is not a method; did you mean 'recompute'?"),
+    (["--budget", "1GiB", "--up-to", "63"], "--up-to: 63 is below the shortest row tried, 64 tokens"),
+    (["--budget", "1GiB", "--up-to", "1k", "--length", "1k"], "--length excludes --up-to"),
     (["--budget", "1GiB", "batch.microbatch=2"], "batch.microbatch: this command would ignore it"),
     (["--budget", "1GiB", "--precision", "f16"], "--precision: 'f16' is not a precision"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
