@@ -21,6 +21,7 @@ import results
 
 GRAIN = 64
 PEER_METHODS = {"hugging_face": ["none", "checkpointing"], "mst": ["mst"]}
+METHODS = ["none", "recompute", "mini_sequence", "all"]
 NAMES = {"hugging_face": "Hugging Face", "mst": "MsT", "accordion": "Accordion"}
 
 
@@ -137,26 +138,31 @@ def accordion(arguments, config, method):
             "bounded": bool(arguments.up_to) and found["longest"] == arguments.up_to // GRAIN * GRAIN}
 
 
-def measure(arguments, config, kept):
-    """The rows of the table, one after the other; those in `kept` as they are."""
+def measure(arguments, config, rows):
+    """Adds to `rows`, by program and method, what is asked for and missing; yields after each one."""
     for program in arguments.programs.split(","):
         for method in arguments.methods.split(",") if program == "accordion" else PEER_METHODS[program]:
-            row = kept.get((NAMES[program], method))
-            if row is None:
-                row = accordion(arguments, config, method) if program == "accordion" else peer(arguments, config, program, method)
-                row |= {"machine": results.machine(), "commit": results.commit()}
-            yield row
+            if (NAMES[program], method) in rows:
+                continue
+            row = accordion(arguments, config, method) if program == "accordion" else peer(arguments, config, program, method)
+            rows[NAMES[program], method] = {**row, "machine": results.machine(), "commit": results.commit()}
+            yield
+
+
+def in_order(rows):
+    order = [(NAMES[program], method) for program in NAMES for method in PEER_METHODS.get(program, METHODS)]
+    return [rows[key] for key in order if key in rows]
 
 
 def earlier(path, arguments):
-    """The rows of a file, by program and method, where it was made under the same rule."""
+    """The rows of a file, by program and method, that were measured, where it was made under the same rule."""
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     if any(content[key] != value for key, value in rule(arguments).items()):
         sys.exit(f"{path}: has rows of another rule; without --keep they are measured anew")
-    return {(row["program"], row["method"]): row for row in content["measured"]}
+    return {(row["program"], row["method"]): row for row in content["measured"] if "why" not in row}
 
 
 def rule(arguments):
@@ -177,7 +183,7 @@ def parse():
     parser.add_argument("accordion", type=pathlib.Path, nargs="?", default=results.ROOT / "build/accordion")
     parser.add_argument("--configs", default="llama-3-proportions,gemma-2-proportions", help="names in models/")
     parser.add_argument("--programs", default="hugging_face,mst,accordion")
-    parser.add_argument("--methods", default="none,recompute,mini_sequence,all", help="those of accordion bench memory")
+    parser.add_argument("--methods", default=",".join(METHODS), help="those of accordion bench memory")
     parser.add_argument("--budget", default="1GiB", help="activations, as in 1GiB or 512MiB")
     parser.add_argument("--length", type=int, help="search the most rows of this length instead of the longest row")
     parser.add_argument("--up-to", type=int, help="tokens of the longest row of Accordion to try, where a step of more takes too long")
@@ -205,14 +211,13 @@ def main():
     arguments = parse()
     variant = (f"-rows-{arguments.length}" if arguments.length else "") + (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
     for config in arguments.configs.split(","):
-        name, measured = f"memory-{config}{variant}", []
-        kept = earlier(arguments.results / f"{name}.json", arguments) if arguments.keep else {}
+        name = f"memory-{config}{variant}"
+        rows = earlier(arguments.results / f"{name}.json", arguments) if arguments.keep else {}
         columns = ["program", "method", "rows" if arguments.length else "longest", "planned", "activations, MiB", "step, s",
                    *(["tokens/s"] if arguments.length else [])]
-        for one in measure(arguments, config, kept):  # hours: what is there is kept
-            measured.append(one)
-            results.write(name, "./dev bench-memory", columns, [table_row(row, bool(arguments.length)) for row in measured],
-                          folder=arguments.results, **rule(arguments), measured=measured)
+        for _ in measure(arguments, config, rows):  # hours: what is there is kept
+            results.write(name, "./dev bench-memory", columns, [table_row(row, bool(arguments.length)) for row in in_order(rows)],
+                          folder=arguments.results, **rule(arguments), measured=in_order(rows))
 
 
 main()
