@@ -73,19 +73,26 @@ def multiplies_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a b, in bf16 by blocks widened to f32."""
-    result = torch.empty(a.size(0), b.size(1), dtype=a.dtype)
+def add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor, beta: float, alpha: float) -> torch.Tensor:
+    """total = beta total + alpha a b in place, in bf16 by blocks widened to f32."""
     if a.dtype != torch.bfloat16:
-        return torch.ops.aten.mm.out(a, b, out=result)
+        return total.addmm_(a, b, beta=beta, alpha=alpha)
     for i in range(0, a.size(0), BLOCK):
         for j in range(0, b.size(1), BLOCK):
-            block = result[i:i + BLOCK, j:j + BLOCK]
-            total = torch.zeros(block.shape)
+            block = total[i:i + BLOCK, j:j + BLOCK]
+            wide = block.float() * beta if beta != 0 else torch.zeros(block.shape)
             for k in range(0, a.size(1), BLOCK):
-                torch.ops.aten.addmm.out(total, a[i:i + BLOCK, k:k + BLOCK].float(), b[k:k + BLOCK, j:j + BLOCK].float(), out=total)
-            block.copy_(total)
-    return result
+                wide.addmm_(a[i:i + BLOCK, k:k + BLOCK].float(), b[k:k + BLOCK, j:j + BLOCK].float(), alpha=alpha)
+            block.copy_(wide)
+    return total
+
+
+def add_product_out(summand: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta=1, alpha=1, out: torch.Tensor) -> torch.Tensor:
+    return add_product(out if out is summand else out.copy_(summand), a, b, beta, alpha)
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return add_product(torch.empty(a.size(0), b.size(1), dtype=a.dtype), a, b, 0, 1)
 
 
 def products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -96,10 +103,11 @@ def products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def widen_products() -> torch.library.Library:
-    """Puts the two above in the place of PyTorch's own, for as long as the result lives."""
+    """Puts the three above in the place of PyTorch's own, for as long as the result lives."""
     replaced = torch.library.Library("aten", "IMPL")
     replaced.impl("mm", product, "CPU")
     replaced.impl("bmm", products, "CPU")
+    replaced.impl("addmm.out", add_product_out, "CPU")
     return replaced
 
 
