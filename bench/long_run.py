@@ -21,14 +21,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accordion", type=pathlib.Path)
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--keep", action="store_true", help="do not train: tabulate the run that is there")
     parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
+    accordion = arguments.accordion.absolute()
     keys = [f"budget.steps={arguments.steps}", f"evaluation.every={{steps: {arguments.steps}}}"]
-    plan = results.run(arguments.accordion.absolute(), "plan", "recipes/fold.yaml", "--json", *keys)
-    shutil.rmtree(results.ROOT / RUN, ignore_errors=True)  # a run that is there would be resumed
-    subprocess.run([str(arguments.accordion.absolute()), "train", "recipes/fold.yaml", f"run={RUN}", *keys,
-                    f"memory.timeline={RUN}-memory.html"], cwd=results.ROOT, check=True)
+    if not arguments.keep:
+        shutil.rmtree(results.ROOT / RUN, ignore_errors=True)  # a run that is there would be resumed
+        subprocess.run([str(accordion), "train", "recipes/fold.yaml", f"run={RUN}", *keys, f"memory.timeline={RUN}-memory.html"],
+                       cwd=results.ROOT, check=True)
+    plan = results.run(accordion, "plan", "recipes/fold.yaml", "--json", *keys)
     lines = [json.loads(line) for line in (results.ROOT / RUN / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["type"] == "step"]
     rows = [[line["step"], f"{line['tokens']:,}", f"{line['loss']:.3f}", f"{line['grad_norm']:.2f}", f"{line['step_seconds']:.0f}",

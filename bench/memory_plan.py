@@ -35,6 +35,7 @@ POINTS = [
     ("gemma-2-proportions", "bf16", 8192, 1, "mini_sequence", FOLDED),
     ("gemma-2-proportions", "bf16", 16384, 1, "all", ALL),
     ("gemma-2-proportions", "f32", 4096, 1, "every second layer again", [*LAYER, "memory.recompute_every=2"]),
+    ("mistral-tiny", "f32", 32768, 1, "all, inputs on disk", [*ALL, *DISK]),
     ("pythia-160m", "f32", 2048, 1, "recompute", LAYER),
     ("pythia-160m", "bf16", 4096, 1, "all", ALL),
     ("gpt2-124m", "f32", 1024, 2, "mlp by chunks", ["memory.mini_sequence.mlp=auto"]),

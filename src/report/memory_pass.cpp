@@ -19,7 +19,7 @@ constexpr double kIndex = 8;    // int64: ids, targets, positions, the first key
 /// Tokens that go through a layer at once, and what they attend to.
 struct Part {
   double rows, tokens;  ///< of all rows
-  double seen;          ///< keys of a row, up to the last query
+  double seen;          ///< keys of a row that any of its queries sees
   bool keyed = false;   ///< a chunk of one row, whose keys and values lie in an op::KeyedRow
   bool replay = false;  ///< with `keyed`: those keys are there from the start
 };
@@ -84,9 +84,10 @@ class PassPlay {
   }
   bool mlp_folds() const { return mlp_chunk_ > 0 || memory_.recompute == Recompute::mlp; }
   Part all() const { return {B_, N_, T_}; }
-  Part chunk(bool replay) const {
+  Part chunk(int64_t layer, bool replay) const {
     const double C = query_chunk_ > 0 ? std::min(query_chunk_, T_) : T_;
-    return {1, C, T_, true, replay};
+    const double window = double(model_.window_of(layer));
+    return {1, C, window > 0 ? std::min(T_, C + window) : T_, true, replay};
   }
 
   /// ids, targets and positions; what layers share; the embedding's output, which is the first layer's input.
@@ -146,11 +147,11 @@ class PassPlay {
       ledger_.take(N_ * b_.width);                                           // the layer's output
       if (memory_.keep_attention) ledger_.take(N_ * (b_.queries + b_.lse));  // kept
       ledger_.take(2 * T_ * b_.keys);                                        // a row's keys and values
-      block_forward(chunk(false), false, true);
-      ledger_.give(chunk(false).tokens * b_.width + 2 * T_ * b_.keys);
+      const Part part = chunk(l, false);
+      block_forward(part, false, true);
+      ledger_.give(part.tokens * b_.width + 2 * T_ * b_.keys);
     }
-    // Offloaded inputs of layers are here only while they are written out or fetched: two at a time.
-    if (memory_.offload.to != Offload::none && ++inputs_ > 2) ledger_.give(N_ * b_.width);
+    if (memory_.offload.to != Offload::none) ledger_.give(N_ * b_.width);  // the layer's input, once it is away
   }
 
   void layer_backward(int64_t l) {
@@ -160,13 +161,14 @@ class PassPlay {
       return;
     }
     const double result = b_.width;
+    if (memory_.offload.to == Offload::host) ledger_.take(N_ * b_.width);  // fetched; one on disk is mapped
     if (!by_queries_) {
       block_forward(all(), true, false);
       block_backward(all(), true);
       if (!mlp_folds()) ledger_.give(N_ * result);
       ledger_.give(N_ * b_.width);  // its gradient, copied to the place of the incoming one
     } else {
-      const Part part = chunk(true);
+      const Part part = chunk(l, true);
       const double sums = 2 * 4 / b_.element * padded(T_) * b_.keys;  // f32 gradients of a row's keys and values
       ledger_.take(2 * T_ * b_.keys + sums);
       block_forward(part, true, false);
@@ -175,7 +177,7 @@ class PassPlay {
       ledger_.give(part.tokens * b_.width + 2 * T_ * b_.keys + sums);
       if (memory_.keep_attention) ledger_.give(N_ * (b_.queries + b_.lse));
     }
-    if (memory_.offload.to == Offload::none || inputs_-- <= 2) ledger_.give(N_ * b_.width);  // the layer's input
+    if (memory_.offload.to != Offload::disk) ledger_.give(N_ * b_.width);  // the layer's input
   }
 
   /// Ends with the block's output taken, if `read`; with `save` also with what its backward pass needs.
@@ -382,7 +384,6 @@ class PassPlay {
   double threads_, B_, T_, N_;
   double mlp_chunk_, query_chunk_, head_chunk_;
   bool by_queries_;
-  int64_t inputs_ = 0;  // of recomputed layers, so far
   Ledger ledger_;
 };
 

@@ -17,11 +17,13 @@ SHAPES = [
     ("demo", 512, 4, "f32", ["memory.mini_sequence.head=off"]),
     ("pythia-14m", 2048, 1, "bf16", []),
     ("pythia-14m", 512, 2, "f32", ["memory.mini_sequence.head={count: 4}"]),
+    ("mistral-tiny", 8192, 1, "f32", ["memory={recompute: layer, mini_sequence: {mlp: 1024, attention: 1024}, offload: {to: disk, path: %s}}"]),
 ]
 
 
 @pytest.mark.parametrize("model, length, rows, precision, keys", SHAPES)
-def test_plan_says_what_a_step_holds(model, length, rows, precision, keys):
+def test_plan_says_what_a_step_holds(model, length, rows, precision, keys, tmp_path):
+    keys = [key.replace("%s", str(tmp_path)) for key in keys]
     measured = json.loads(run("bench", "step", model, "--length", length, "--rows", rows, "--precision", precision, "--steps", 1,
                               "batch.microbatch=%d" % rows, *keys, "--json", cwd=ROOT).stdout)
     planned = json.loads(run("plan", "recipes/fixed.yaml", f"model=models/{model}.json", f"length_schedule={{length: {length}}}",

@@ -185,17 +185,19 @@ TEST(Memory, OptimizerInBackwardHoldsTheLargestGradientOnly) {
   EXPECT_NEAR(estimate_memory(config, true, 1, 64, memory).gradients, 4 * layer, 0.01 * 4 * layer);
 }
 
-TEST(Memory, OffloadLeavesTwoInputsOfLayers) {
-  MemoryRecipe memory, offload;
-  memory.recompute = offload.recompute = Recompute::layer;
-  offload.offload.to = Offload::host;
-  const auto config = larger();
+TEST(Memory, OffloadKeepsNoInputsOfLayers) {
+  MemoryRecipe memory, host, disk;
+  memory.recompute = host.recompute = disk.recompute = Recompute::layer;
+  host.offload.to = Offload::host;
+  disk.offload.to = Offload::disk;
+  const auto here = estimate_memory(larger(), true, 1, 16384, memory),
+             away = estimate_memory(larger(), true, 1, 16384, host),
+             mapped = estimate_memory(larger(), true, 1, 16384, disk);
   const double input = 2.0 * 16384 * 512;
-  EXPECT_DOUBLE_EQ(
-      estimate_memory(config, true, 1, 16384, memory).kept - estimate_memory(config, true, 1, 16384, offload).kept,
-      6 * input);
-  EXPECT_LT(estimate_memory(config, true, 1, 16384, offload).backward,
-            estimate_memory(config, true, 1, 16384, memory).backward);
+  EXPECT_DOUBLE_EQ(here.kept - away.kept, 8 * input);
+  EXPECT_DOUBLE_EQ(here.kept - mapped.kept, 8 * input);
+  EXPECT_LT(away.backward, here.backward);
+  EXPECT_DOUBLE_EQ(away.backward - mapped.backward, input);  // what is on disk is mapped, and no tensor of ours
 }
 
 TEST(Memory, ThreadsHaveScratch) {
