@@ -35,8 +35,9 @@ def main():
     lines = [json.loads(line) for line in (results.ROOT / RUN / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["type"] == "step"]
     rows = [[line["step"], f"{line['tokens']:,}", f"{line['loss']:.3f}", f"{line['grad_norm']:.2f}", f"{line['step_seconds']:.0f}",
-             f"{line['peak_bytes'] / 2**20:,.0f}", f"{plan['memory']['peak'] / 2**20:,.0f}"] for line in steps]
-    columns = ["step", "tokens", "loss", "gradient norm", "seconds", "peak of tensors, MiB", "planned, MiB"]
+             *(f"{size / 2**20:,.0f}" for size in (line["peak_bytes"], plan["memory"]["peak"], line["rss_bytes"],
+                                                  plan["memory"]["process"]))] for line in steps]
+    columns = ["step", "tokens", "loss", "gradient norm", "seconds", "tensors, MiB", "planned", "resident, MiB", "planned"]
     results.write("long-run", f"bench/long_run.py build/accordion --steps {arguments.steps}", columns, rows, folder=arguments.results,
                   planned=plan["memory"], lines=lines)
 

@@ -105,7 +105,7 @@ def peer(arguments, config, program, method):
             raise Failed(f"{arguments.mst_path} is not there; put checkouts of github.com/wdlctc/mini-s and "
                          "github.com/wdlctc/transformers into a folder and name it by --mst-path")
         best, trials = largest(lambda size: trial(arguments, config, method, size), arguments.bytes, arguments.within,
-                               *((1, 1) if arguments.length else (256, GRAIN)))
+                               *((1, 1) if arguments.length else (arguments.first, GRAIN)))
     except Failed as failure:
         print(f"  not measured: {failure}", file=sys.stderr, flush=True)
         return {**row, "longest": None, "why": str(failure)}
@@ -187,6 +187,7 @@ def parse():
     parser.add_argument("--budget", default="1GiB", help="activations, as in 1GiB or 512MiB")
     parser.add_argument("--length", type=int, help="search the most rows of this length instead of the longest row")
     parser.add_argument("--up-to", type=int, help="tokens of the longest row of Accordion to try, where a step of more takes too long")
+    parser.add_argument("--first", type=int, default=256, help="length at which the search of a peer begins")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches in the step")
     parser.add_argument("--in-backward", action="store_true", help="update within the backward pass, no clipping, gradients freed at once")
     parser.add_argument("--mst-path", type=pathlib.Path, default=results.ROOT / ".deps/mst", help="folder with MsT's code")

@@ -27,12 +27,14 @@ MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows
   const auto pass = play_pass(model, bf16, rows, length, memory, options.threads);
   MemoryEstimate estimate{.weights = (bf16 ? 2 : 4) * parameters,
                           .gradients = 4 * gradient_parameters(model, memory.optimizer_in_backward != InBackward::off),
-                          .optimizer = (bf16 ? 12 : 8) * parameters,
+                          .optimizer = memory.offload.optimizer ? 0 : (bf16 ? 12 : 8) * parameters,
                           .activations = std::max({pass.forward, pass.head, pass.backward}),
                           .forward = pass.forward,
                           .head = pass.head,
                           .backward = pass.backward,
                           .kept = pass.kept};
+  if (memory.offload.to == Offload::disk)
+    estimate.mapped = (bf16 ? 2 : 4) * static_cast<double>(rows * length * model.width);
   if (options.bytes_per_parameter) {
     estimate.gradients = 0;
     estimate.optimizer = std::max(0.0, *options.bytes_per_parameter * parameters - estimate.weights);
@@ -62,7 +64,7 @@ int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& mem
                     const EstimateOptions& options) {
   constexpr int64_t kStep = 64;
   const int64_t longest = kStep * largest(int64_t{1} << 30, [&](int64_t steps) {
-                            return estimate_memory(model, bf16, 1, steps * kStep, memory, options).peak() <= bytes;
+                            return estimate_memory(model, bf16, 1, steps * kStep, memory, options).resident() <= bytes;
                           });
   return model.position == PositionKind::learned ? std::min(longest, model.max_positions) : longest;
 }
@@ -70,7 +72,7 @@ int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& mem
 int64_t most_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes, int64_t length,
                   const EstimateOptions& options) {
   return largest(int64_t{1} << 20, [&](int64_t rows) {
-    return estimate_memory(model, bf16, rows, length, memory, options).peak() <= bytes;
+    return estimate_memory(model, bf16, rows, length, memory, options).resident() <= bytes;
   });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -17,19 +18,22 @@ struct Names<Phase> {
   static constexpr std::array value{"forward", "head", "backward"};
 };
 
-/// Bytes of tensors that training holds at its peak, counted by playing a pass through. What lies beside tensors is
-/// left out: see resident_bytes().
+/// Bytes of tensors that training holds at its peak, counted by playing a pass through. What the program takes beside
+/// is left out: see process_bytes().
 struct MemoryEstimate {
-  double weights = 0;                          ///< in the precision of computation
-  double gradients = 0;                        ///< main gradients, f32
-  double optimizer = 0;                        ///< two f32 moments, and f32 master weights where the weights are bf16
-  double activations = 0;                      ///< of one pass, at its worst moment
-  Phase worst = Phase::forward;                ///< the phase of that moment
+  double weights = 0;            ///< in the precision of computation
+  double gradients = 0;          ///< main gradients, f32
+  double optimizer = 0;          ///< two f32 moments, and f32 master weights where the weights are bf16; none on disk
+  double activations = 0;        ///< of one pass, at its worst moment
+  Phase worst = Phase::forward;  ///< the phase of that moment
   double forward = 0, head = 0, backward = 0;  ///< activations at the worst moment of each phase
   double kept = 0;                             ///< what the forward pass leaves for the backward pass
   double workspace = 0;                        ///< activations beyond that: of one layer, or of the head
+  double mapped = 0;                           ///< no tensors, but resident in the backward pass: an input on disk
   double fixed() const { return weights + gradients + optimizer; }
   double peak() const { return fixed() + activations; }
+  /// Tensors and what is mapped, where both together are the most.
+  double resident() const { return fixed() + std::max(activations, backward + mapped); }
 };
 
 struct EstimateOptions {
@@ -43,8 +47,8 @@ struct EstimateOptions {
 MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows, int64_t length,
                                const MemoryRecipe& memory, const EstimateOptions& options = {});
 
-/// The longest single row, a multiple of 64, whose tensors fit into `bytes` when it is trained; never beyond a learned
-/// table. 0 = none.
+/// The longest single row, a multiple of 64, whose resident() fits into `bytes` when it is trained; never beyond a
+/// learned table. 0 = none.
 int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes,
                     const EstimateOptions& options = {});
 
@@ -52,8 +56,8 @@ int64_t longest_row(const ModelConfig& model, bool bf16, const MemoryRecipe& mem
 int64_t most_rows(const ModelConfig& model, bool bf16, const MemoryRecipe& memory, double bytes, int64_t length,
                   const EstimateOptions& options = {});
 
-/// What a process keeps resident that holds so many bytes of tensors at its peak: those, the program with its
-/// libraries, and what allocator and libraries hold beside.
+/// What a process keeps resident that holds so many bytes at its peak (MemoryEstimate::resident): those, the program
+/// with its libraries, and what allocator and libraries hold beside.
 double process_bytes(double tensors);
 /// The most tensors with which a process stays within `process` bytes: the inverse.
 double tensor_bytes(double process);

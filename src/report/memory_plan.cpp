@@ -77,15 +77,15 @@ std::vector<Remedy> remedies(const Recipe& recipe, bool several_rows) {
 std::optional<std::string> warning(const Recipe& recipe, const ModelConfig& model, const MemoryPlan& plan,
                                    const EstimateOptions& options) {
   const auto& worst = plan.worst;
-  const double needed = process_bytes(worst.memory.peak());
+  const double needed = process_bytes(worst.memory.resident());
   if (needed <= plan.budget) return {};
   const auto problem = format("the run needs about %s of memory and has %s; ", format_bytes(needed).c_str(),
                               format_bytes(plan.budget).c_str());
   for (const auto& remedy : remedies(recipe, worst.rows > 1)) {
     const auto pass = plan_pass(remedy.recipe, model, plan.bf16, worst.length, worst.rows, options);
-    if (process_bytes(pass.memory.peak()) <= plan.budget)
+    if (process_bytes(pass.memory.resident()) <= plan.budget)
       return problem + format("with %s it needs %s", remedy.keys.c_str(),
-                              format_bytes(process_bytes(pass.memory.peak())).c_str());
+                              format_bytes(process_bytes(pass.memory.resident())).c_str());
   }
   if (process_bytes(worst.memory.fixed()) > plan.budget)
     return problem + format("weights, gradients and optimizer state alone take %s: choose a smaller model",
@@ -118,7 +118,7 @@ MemoryPlan plan_memory(const Recipe& recipe, const ModelConfig& model, const Sim
   const LengthSchedule schedule(recipe);
   for (const auto& [length, rows] : schedule.shapes()) {
     const auto pass = plan_pass(recipe, model, plan.bf16, length, rows, options);
-    if (pass.memory.peak() >= plan.worst.memory.peak()) plan.worst = pass;
+    if (pass.memory.resident() >= plan.worst.memory.resident()) plan.worst = pass;
   }
   if (run != nullptr)
     for (const auto& stage : run->stages) {
@@ -144,7 +144,7 @@ nlohmann::json memory_json(const MemoryEstimate& memory) {
            {{"forward", bytes(memory.forward)}, {"head", bytes(memory.head)}, {"backward", bytes(memory.backward)}}},
           {"worst_phase", name_of(memory.worst)},
           {"peak", bytes(memory.peak())},
-          {"process", bytes(process_bytes(memory.peak()))}};
+          {"process", bytes(process_bytes(memory.resident()))}};
 }
 
 nlohmann::json longest_by_method_json(const MemoryPlan& plan) {
@@ -167,7 +167,7 @@ std::string memory_text(const MemoryPlan& plan) {
   for (size_t i = 0; i < plan.stages.size(); ++i) row(std::to_string(i + 1), plan.stages[i]);
   if (plan.stages.size() != 1) row("all", plan.worst);
   text += table.text() + format("the process takes about %s in all\n\n",
-                                format_bytes(process_bytes(plan.worst.memory.peak())).c_str());
+                                format_bytes(process_bytes(plan.worst.memory.resident())).c_str());
   text += plan.longest > 0 ? format("longest row that trains within %s: about %s tokens\n",
                                     format_bytes(plan.budget).c_str(), format_thousands(plan.longest).c_str())
                            : format("no row trains within %s\n", format_bytes(plan.budget).c_str());

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "schedule/resolve.h"
 
@@ -197,7 +199,13 @@ TEST(Memory, OffloadKeepsNoInputsOfLayers) {
   EXPECT_DOUBLE_EQ(here.kept - away.kept, 8 * input);
   EXPECT_DOUBLE_EQ(here.kept - mapped.kept, 8 * input);
   EXPECT_LT(away.backward, here.backward);
-  EXPECT_DOUBLE_EQ(away.backward - mapped.backward, input);  // what is on disk is mapped, and no tensor of ours
+  // What is on disk is mapped: resident, and no tensor of ours.
+  EXPECT_DOUBLE_EQ(away.backward - mapped.backward, input);
+  EXPECT_DOUBLE_EQ(mapped.mapped, input);
+  EXPECT_DOUBLE_EQ(mapped.resident(), mapped.fixed() + std::max(mapped.activations, mapped.backward + input));
+  EXPECT_DOUBLE_EQ(away.resident(), away.peak());
+  disk.offload.optimizer = true;
+  EXPECT_DOUBLE_EQ(estimate_memory(larger(), true, 1, 16384, disk).optimizer, 0);
 }
 
 TEST(Memory, ThreadsHaveScratch) {
