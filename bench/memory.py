@@ -68,8 +68,8 @@ def between(low, high, budget, margin, grain):
 
 
 def largest(attempt, budget, within, first, grain):
-    """The trial of the largest size that fits, by doubling from `first`, then by narrowing the gap to 5 %, then to `grain` or to the
-    share `within`. Returns it (None where `first` does not fit) and all trials."""
+    """The trial of the largest size that fits, by doubling from `first` where that fits, then by narrowing the gap to 5 %, then to
+    `grain` or to the share `within`. Returns it (None where nothing does) and all trials."""
     trials = []
 
     def fits(size):
@@ -79,12 +79,10 @@ def largest(attempt, budget, within, first, grain):
               file=sys.stderr, flush=True)
         return last.get("activations_bytes", budget + 1) <= budget
 
-    low, size = None, first
+    low, size = {"size": 0, "activations_bytes": 0}, first
     while fits(size):
         low, size = trials[-1], 2 * size
     high = trials[-1]
-    if low is None:
-        return None, trials
     for share in (0.05, within):
         while high["size"] - low["size"] > max(grain, share * low["size"]):
             margin = max(grain, share * low["size"] // grain * grain)
@@ -94,7 +92,7 @@ def largest(attempt, budget, within, first, grain):
                 low = trials[-1]
             else:
                 high = trials[-1]
-    return low, trials
+    return low if low["size"] else None, trials
 
 
 def peer(arguments, config, program, method):
