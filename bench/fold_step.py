@@ -73,7 +73,7 @@ def main():
         print(" | ".join(rows[-1]), flush=True)
     columns = ["length", "recompute, s", "Hugging Face checkpointing, s", "everything on, s", "Hugging Face / recompute",
                "everything on / recompute"]
-    results.write(f"fold-step-{arguments.model}", "./dev bench-memory", columns, rows, folder=arguments.results,
+    results.write(f"fold-step-{arguments.model}", results.typed(), columns, rows, folder=arguments.results,
                   precision=arguments.precision, measured=measured)
 
 

@@ -21,16 +21,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accordion", type=pathlib.Path)
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--keep", action="store_true", help="do not train: tabulate the run that is there")
     parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
     accordion = arguments.accordion.absolute()
     keys = [f"budget.steps={arguments.steps}", f"evaluation.every={{steps: {arguments.steps}}}"]
-    if not arguments.keep:
-        shutil.rmtree(results.ROOT / RUN, ignore_errors=True)  # a run that is there would be resumed
-        subprocess.run([str(accordion), "train", "recipes/fold.yaml", f"run={RUN}", *keys, f"memory.timeline={RUN}-memory.html"],
-                       cwd=results.ROOT, check=True)
+    shutil.rmtree(results.ROOT / RUN, ignore_errors=True)  # a run that is there would be resumed
+    subprocess.run([str(accordion), "train", "recipes/fold.yaml", f"run={RUN}", *keys, f"memory.timeline={RUN}-memory.html"],
+                   cwd=results.ROOT, check=True)
     plan = results.run(accordion, "plan", "recipes/fold.yaml", "--json", *keys)
     lines = [json.loads(line) for line in (results.ROOT / RUN / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["type"] == "step"]
@@ -38,7 +36,7 @@ def main():
              *(f"{size / 2**20:,.0f}" for size in (line["peak_bytes"], plan["memory"]["peak"], line["rss_bytes"],
                                                   plan["memory"]["process"]))] for line in steps]
     columns = ["step", "tokens", "loss", "gradient norm", "seconds", "tensors, MiB", "planned", "resident, MiB", "planned"]
-    results.write("long-run", f"bench/long_run.py build/accordion --steps {arguments.steps}", columns, rows, folder=arguments.results,
+    results.write("long-run", results.typed(), columns, rows, folder=arguments.results,
                   planned=plan["memory"], lines=lines)
 
 

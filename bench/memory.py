@@ -143,7 +143,7 @@ def measure(arguments, config, rows):
             if (NAMES[program], method) in rows:
                 continue
             row = accordion(arguments, config, method) if program == "accordion" else peer(arguments, config, program, method)
-            rows[NAMES[program], method] = {**row, "machine": results.machine(), "commit": results.commit()}
+            rows[NAMES[program], method] = {**row, "command": results.typed(), "machine": results.machine(), "commit": results.commit()}
             yield
 
 
@@ -208,15 +208,19 @@ def parse():
 
 def main():
     arguments = parse()
-    variant = (f"-rows-{arguments.length}" if arguments.length else "") + (f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "") + ("-in-backward" if arguments.in_backward else "")
+    variant = "".join([f"-rows-{arguments.length}" if arguments.length else "",
+                       f"-accumulate-{arguments.accumulate}" if arguments.accumulate > 1 else "",
+                       "-in-backward" if arguments.in_backward else ""])
     for config in arguments.configs.split(","):
         name = f"memory-{config}{variant}"
         rows = earlier(arguments.results / f"{name}.json", arguments) if arguments.keep else {}
         columns = ["program", "method", "rows" if arguments.length else "longest", "planned", "activations, MiB", "step, s",
                    *(["tokens/s"] if arguments.length else [])]
         for _ in measure(arguments, config, rows):  # hours: what is there is kept
-            results.write(name, "./dev bench-memory", columns, [table_row(row, bool(arguments.length)) for row in in_order(rows)],
-                          folder=arguments.results, **rule(arguments), measured=in_order(rows))
+            measured = in_order(rows)
+            commands = dict.fromkeys(row["command"] for row in measured)
+            results.write(name, "` and `".join(commands), columns, [table_row(row, bool(arguments.length)) for row in measured],
+                          folder=arguments.results, **rule(arguments), measured=measured)
 
 
 main()

@@ -41,7 +41,7 @@ def main():
         ways = list(dict.fromkeys(one["way"] for one in found))
         rows = [[f"{length:,}", *(cell(by_place.get((length, way))) for way in ways)]
                 for length in dict.fromkeys(one["length"] for one in found)]
-        results.write(f"op-{name}", "./dev bench-memory", ["tokens", *ways], rows, folder=arguments.results, **sizes, measured=found)
+        results.write(f"op-{name}", results.typed(), ["tokens", *ways], rows, folder=arguments.results, **sizes, measured=found)
 
 
 main()

@@ -5,7 +5,9 @@ import datetime
 import json
 import os
 import pathlib
+import shlex
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "bench/results"
@@ -15,6 +17,11 @@ WIDEST = [("avx512_bf16", "AVX-512 and bf16 products"), ("avx512f", "AVX-512"), 
 def run(*command):
     """The JSON document that a command prints."""
     return json.loads(subprocess.run([str(word) for word in command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def typed():
+    """The command that was given, as the documents show it."""
+    return shlex.join([f"bench/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def machine():

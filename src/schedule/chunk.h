@@ -13,7 +13,8 @@ int64_t automatic_head_chunk(int64_t vocabulary);
 /// Tokens of a chunk of the MLP, and queries of a chunk of a layer, where they are auto: twice as many as the model is
 /// wide, in multiples of 256 from 2,048. Luo et al. 2024 (section 3.4) take the width, from where on the weights are
 /// read no more often than the activations. Each chunk also adds into the f32 gradient of the weights, and lays them
-/// out for its products once more: that costs some 2.5 % of a layer's time at the width, 1 % at twice the width. Does
+/// out for its products once more: `bench step` over 4,096 tokens and one layer of models/llama-3-proportions.json in
+/// f32, on 2 cores with AVX2, took 2 % longer than plain recomputation at the width and 1 % at twice the width. Does
 /// not depend on the row, so a schedule of lengths does not change how sums are formed.
 int64_t automatic_layer_chunk(int64_t width);
 
