@@ -113,16 +113,8 @@ struct Found {
   std::optional<Trial> largest;
 };
 
-int64_t longest_wanted(const Options& options) {
-  if (options.up_to.empty()) return int64_t{1} << 40;
-  const int64_t tokens = parse_tokens(options.up_to, "--up-to");
-  if (tokens < kLengthGrain)
-    throw UserError(format("--up-to: %s is below the shortest row tried, %lld tokens", options.up_to.c_str(),
-                           static_cast<long long>(kLengthGrain)));
-  return tokens / kLengthGrain * kLengthGrain;
-}
-
-Found search(const Options& options, const MemoryMethod& method, const MemoryBudget& budget) {
+/// `bound` is the longest row to try, in tokens.
+Found search(const Options& options, const MemoryMethod& method, const MemoryBudget& budget, int64_t bound) {
   auto overrides = method.overrides;
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   const auto recipe = recipe_of(options, overrides);
@@ -140,13 +132,13 @@ Found search(const Options& options, const MemoryMethod& method, const MemoryBud
     std::cerr << format("%s: weights, gradients and optimizer state alone do not fit\n", name);
     return found;
   }
-  int64_t limit = int64_t{1} << 40;
-  if (model.position == PositionKind::learned && !by_rows) limit = model.max_positions / kLengthGrain * kLengthGrain;
+  int64_t limit = bound;
+  if (model.position == PositionKind::learned && !by_rows)
+    limit = std::min(limit, model.max_positions / kLengthGrain * kLengthGrain);
   if (limit == 0)
     throw UserError(format("model %s: its table has %lld positions, fewer than the %lld of the shortest row tried",
                            options.model.c_str(), static_cast<long long>(model.max_positions),
                            static_cast<long long>(kLengthGrain)));
-  limit = std::min(limit, longest_wanted(options));
   const int64_t grain = by_rows ? 1 : kLengthGrain;
   found.largest = largest_tried(found.planned, limit, grain, budget.bytes, [&](int64_t size) {
     const auto memory = trial(options, overrides, by_rows ? length : size, by_rows ? size : 1);
@@ -225,6 +217,15 @@ MemoryBudget budget_of(const Options& options) {
   return {static_cast<double>(*bytes), activations};
 }
 
+int64_t bound_of(const Options& options) {
+  if (options.up_to.empty()) return int64_t{1} << 40;
+  const int64_t tokens = parse_tokens(options.up_to, "--up-to");
+  if (tokens < kLengthGrain)
+    throw UserError(format("--up-to: %s is below the shortest row tried, %lld tokens", options.up_to.c_str(),
+                           static_cast<long long>(kLengthGrain)));
+  return tokens / kLengthGrain * kLengthGrain;
+}
+
 std::vector<MemoryMethod> methods_of(const Options& options) {
   std::vector<MemoryMethod> chosen;
   std::vector<std::string> names;
@@ -240,10 +241,11 @@ std::vector<MemoryMethod> methods_of(const Options& options) {
 int bench_memory(const Options& options) try {
   const auto budget = budget_of(options);
   const auto methods = methods_of(options);
+  const int64_t bound = bound_of(options);
   if (device().is_cuda()) throw UserError("bench memory: measures memory of the processor (RSS); use --device cpu");
   catch_stop_signals();
   std::vector<Found> all;
-  for (const auto& method : methods) all.push_back(search(options, method, budget));
+  for (const auto& method : methods) all.push_back(search(options, method, budget, bound));
   std::cout << (options.json ? json_of(options, all).dump(2) + "\n" : table_of(options, all));
   return 0;
 } catch (const Stopped& stopped) {
