@@ -133,7 +133,8 @@ def accordion(arguments, config, method):
         return {**row, "longest": None, "why": f"`accordion bench memory` ended with {ended.returncode}"}
     found = json.loads(ended.stdout)[0]
     return {**row, **found, "activations_bytes": found["activations_rss_bytes"],
-            "bounded": bool(arguments.up_to) and found["longest"] == arguments.up_to // GRAIN * GRAIN}
+            "bounded": bool(arguments.up_to) and (found["rows"] == arguments.up_to // arguments.length if arguments.length else
+                                                  found["longest"] == arguments.up_to // GRAIN * GRAIN)}
 
 
 def measure(arguments, config, rows):
@@ -184,7 +185,7 @@ def parse():
     parser.add_argument("--methods", default=",".join(METHODS), help="those of accordion bench memory")
     parser.add_argument("--budget", default="1GiB", help="activations, as in 1GiB or 512MiB")
     parser.add_argument("--length", type=int, help="search the most rows of this length instead of the longest row")
-    parser.add_argument("--up-to", type=int, help="tokens of the longest row of Accordion to try, where a step of more takes too long")
+    parser.add_argument("--up-to", type=int, help="most tokens of Accordion's to try at once, where a step of more takes too long")
     parser.add_argument("--first", type=int, default=256, help="length at which the search of a peer begins")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches in the step")
     parser.add_argument("--in-backward", action="store_true", help="update within the backward pass, no clipping, gradients freed at once")
@@ -198,8 +199,6 @@ def parse():
     unknown = set(arguments.programs.split(",")) - set(NAMES)
     if unknown:
         parser.error(f"--programs: {', '.join(sorted(unknown))}: not among {', '.join(NAMES)}")
-    if arguments.length and arguments.up_to:
-        parser.error("--up-to bounds the search of the longest row, and --length searches the most rows")
     if not re.fullmatch(r"[\d.]+[KMG]iB", arguments.budget):
         parser.error(f"--budget: '{arguments.budget}' is not a size such as 1GiB")
     arguments.bytes = size(arguments.budget)

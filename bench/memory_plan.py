@@ -57,6 +57,13 @@ def point(accordion, threads, model, precision, length, rows, keys):
     return plan["memory"]["peak"], step["peak_bytes"], step["peak_rss_bytes"]
 
 
+def summary(errors, shares):
+    """The last two rows of the table."""
+    sizes = [abs(error) for error in errors]
+    return [[name, "", "", "", "", "", f"{100 * of(sizes):.1f} %", "", f"{100 * share:.0f} %"]
+            for name, of, share in (("median", statistics.median, statistics.median(shares)), ("worst", max, min(shares)))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accordion", type=pathlib.Path)
@@ -64,6 +71,8 @@ def main():
     parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
+    columns = ["model", "precision", "length x rows", "techniques", "planned, MiB", "measured, MiB", "error", "resident, MiB",
+               "tensors of resident"]
     rows, errors, shares = [], [], []
     for model, precision, length, count, name, keys in POINTS:
         planned, measured, resident = point(arguments.accordion.absolute(), arguments.threads, model, precision, length, count, keys)
@@ -72,12 +81,8 @@ def main():
         rows.append([model, precision, f"{length:,} x {count}", name, f"{planned / 2**20:,.0f}", f"{measured / 2**20:,.0f}",
                      f"{100 * errors[-1]:+.1f} %", f"{resident / 2**20:,.0f}", f"{100 * shares[-1]:.0f} %"])
         print(" | ".join(rows[-1]), flush=True)
-    sizes = [abs(error) for error in errors]
-    rows.append(["median", "", "", "", "", "", f"{100 * statistics.median(sizes):.1f} %", "", f"{100 * statistics.median(shares):.0f} %"])
-    rows.append(["worst", "", "", "", "", "", f"{100 * max(sizes):.1f} %", "", f"{100 * min(shares):.0f} %"])
-    columns = ["model", "precision", "length x rows", "techniques", "planned, MiB", "measured, MiB", "error", "resident, MiB",
-               "tensors of resident"]
-    results.write("memory-plan", "./dev bench-memory", columns, rows, folder=arguments.results, errors=errors, shares=shares)
+        results.write("memory-plan", results.typed(), columns, [*rows, *summary(errors, shares)], folder=arguments.results,
+                      errors=errors, shares=shares)
 
 
 main()

@@ -27,7 +27,7 @@ using nlohmann::json;
 struct Options {
   std::string model, budget, activations, precision = "auto";
   std::string length;  ///< of a trial's rows; of all rows where their number is searched for; else empty
-  std::string up_to;   ///< tokens of the longest row tried, so that a search ends in time; empty = any
+  std::string up_to;   ///< most tokens tried in a microbatch, so that a search ends in time; empty = any
   std::vector<std::string> methods{"none", "recompute", "mini_sequence", "all"}, overrides;
   int64_t accumulate = 1, rows = 1;
   bool json = false;
@@ -113,7 +113,7 @@ struct Found {
   std::optional<Trial> largest;
 };
 
-/// `bound` is the longest row to try, in tokens.
+/// `bound` is the largest size to try.
 Found search(const Options& options, const MemoryMethod& method, const MemoryBudget& budget, int64_t bound) {
   auto overrides = method.overrides;
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
@@ -217,13 +217,16 @@ MemoryBudget budget_of(const Options& options) {
   return {static_cast<double>(*bytes), activations};
 }
 
+/// A length, or a number of rows where the length is given.
 int64_t bound_of(const Options& options) {
   if (options.up_to.empty()) return int64_t{1} << 40;
   const int64_t tokens = parse_tokens(options.up_to, "--up-to");
-  if (tokens < kLengthGrain)
-    throw UserError(format("--up-to: %s is below the shortest row tried, %lld tokens", options.up_to.c_str(),
-                           static_cast<long long>(kLengthGrain)));
-  return tokens / kLengthGrain * kLengthGrain;
+  const bool by_rows = !options.length.empty();
+  const int64_t least = by_rows ? parse_tokens(options.length, "--length") : kLengthGrain;
+  if (tokens < least)
+    throw UserError(format("--up-to: %s is below %s, %lld tokens", options.up_to.c_str(),
+                           by_rows ? "one row" : "the shortest row tried", static_cast<long long>(least)));
+  return by_rows ? tokens / least : tokens / kLengthGrain * kLengthGrain;
 }
 
 std::vector<MemoryMethod> methods_of(const Options& options) {
@@ -273,8 +276,9 @@ void add_bench_memory(CLI::App& bench, int& exit_code) {
                      "what a step may use beside weights, gradients and optimizer state (RSS), as in 1GiB");
   memory->add_option("--length", options->length,
                      "search the most rows of so many tokens that fit at once, instead of the longest row");
-  memory->add_option("--up-to", options->up_to, "tokens of the longest row to try, where a step of more takes too long")
-      ->excludes("--length");
+  memory->add_option("--up-to", options->up_to,
+                     "most tokens to try at once (of a row, or of all rows with --length), where a step of more takes "
+                     "too long");
   memory->add_option("--methods", options->methods, "none: all techniques off; recompute; mini_sequence; all")
       ->delimiter(',')
       ->allow_extra_args(false)

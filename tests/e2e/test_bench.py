@@ -66,6 +66,17 @@ def test_a_bound_on_what_is_tried(model, found):
     assert entry["longest"] == bound // 64 * 64 and 0 < entry["activations_rss_bytes"] < BUDGET
 
 
+def test_the_most_rows_of_a_length(model, found):
+    length = found[0]["longest"] // 256 * 64
+    words = "--activations", BUDGET, "--methods", "none", "--length", length
+    most, = longest(model, *words)
+    assert set(most) == KEYS | {"rows"} and most["longest"] == length
+    assert 3 <= most["rows"] <= 5 and most["activations_rss_bytes"] <= BUDGET
+    assert most["tokens_per_second"] == pytest.approx(most["rows"] * length / most["step_seconds"])
+    bounded, = longest(model, *words, "--up-to", 3 * length - 1)
+    assert bounded["rows"] == 2 and bounded["activations_rss_bytes"] < most["activations_rss_bytes"]
+
+
 def test_a_table_of_positions_bounds_the_row(tmp_path):
     config = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 200, "vocab_size": 257}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -81,7 +92,7 @@ def test_a_table_of_positions_bounds_the_row(tmp_path):
     (["--activations", "0"], "--activations: '0' is not a size"),
     (["--budget", "1GiB", "--methods", "none,reocmpute"], "--methods: 'reocmpute' is not a method; did you mean 'recompute'?"),
     (["--budget", "1GiB", "--up-to", "63"], "--up-to: 63 is below the shortest row tried, 64 tokens"),
-    (["--budget", "1GiB", "--up-to", "1k", "--length", "1k"], "--length excludes --up-to"),
+    (["--budget", "1GiB", "--up-to", "1k", "--length", "2k"], "--up-to: 1k is below one row, 2048 tokens"),
     (["--budget", "1GiB", "batch.microbatch=2"], "batch.microbatch: this command would ignore it"),
     (["--budget", "1GiB", "--precision", "f16"], "--precision: 'f16' is not a precision"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
