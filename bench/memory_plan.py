@@ -4,10 +4,12 @@
     python bench/memory_plan.py build/accordion
 
 Each point is a model, a shape and a set of memory techniques. `accordion plan` states the peak of tensors; `accordion bench step`
-measures it, with the resident memory of its process.
+measures it, with the resident memory of its process. --keep goes on where a run was cut, and compares a mended planner with steps that
+were measured before; each says by which commit.
 """
 
 import argparse
+import json
 import pathlib
 import statistics
 
@@ -40,49 +42,72 @@ POINTS = [
     ("pythia-160m", "bf16", 4096, 1, "all", ALL),
     ("gpt2-124m", "f32", 1024, 2, "mlp by chunks", ["memory.mini_sequence.mlp=auto"]),
     ("gpt2-124m", "bf16", 1024, 1, "attention again", ["memory.recompute=attention"]),
-    ("gpt3-125m-alibi", "f32", 2048, 1, "mlp again", ["memory.recompute=mlp"]),
+    ("gpt3-111m-alibi", "f32", 2048, 1, "mlp again", ["memory.recompute=mlp"]),
     ("pythia-410m", "f32", 1024, 1, "mini_sequence", FOLDED),
     ("pythia-410m", "bf16", 1024, 1, "optimizer in backward", [*FOLDED, *IN_BACKWARD]),
 ]
 
 
-def point(accordion, threads, model, precision, length, rows, keys):
-    """Bytes: planned, measured, resident."""
-    shared = [f"precision={precision}", f"batch.microbatch={rows}", *keys]
-    plan = results.run(accordion, "plan", "recipes/fixed.yaml", "--json", "--threads", threads, f"model=models/{model}.json",
-                       f"length_schedule={{length: {length}}}", f"evaluation.lengths=[{length}]",
-                       f"batch={{sequences: {rows}, policy: constant_sequences}}", *shared)
-    step = results.run(accordion, "bench", "step", f"models/{model}.json", "--length", length, "--rows", rows, "--steps", 1, "--json",
-                       "--threads", threads, "--precision", precision, *shared[1:])
-    return plan["memory"]["peak"], step["peak_bytes"], step["peak_rss_bytes"]
+def plan(accordion, threads, model, precision, length, rows, _, keys):
+    """What `plan` says: bytes of tensors at the peak, and of the whole process."""
+    found = results.run(accordion, "plan", "recipes/fixed.yaml", "--json", "--threads", threads, f"model=models/{model}.json",
+                        f"length_schedule={{length: {length}}}", f"evaluation.lengths=[{length}]",
+                        f"batch={{sequences: {rows}, policy: constant_sequences}}", f"precision={precision}",
+                        f"batch.microbatch={rows}", *keys)["memory"]
+    return {"tensors": found["peak"], "process": found["process"]}
 
 
-def summary(errors, shares):
-    """The last two rows of the table."""
-    sizes = [abs(error) for error in errors]
-    return [[name, "", "", "", "", "", f"{100 * of(sizes):.1f} %", "", f"{100 * share:.0f} %"]
-            for name, of, share in (("median", statistics.median, statistics.median(shares)), ("worst", max, min(shares)))]
+def measure(accordion, threads, model, precision, length, rows, _, keys):
+    """The same of a step."""
+    found = results.run(accordion, "bench", "step", f"models/{model}.json", "--length", length, "--rows", rows, "--steps", 1, "--json",
+                        "--threads", threads, "--precision", precision, f"batch.microbatch={rows}", *keys)
+    return {"tensors": found["peak_bytes"], "process": found["peak_rss_bytes"], "commit": results.commit()}
+
+
+def name_of(model, precision, length, rows, techniques, _):
+    return f"{model}, {precision}, {length:,} x {rows}, {techniques}"
+
+
+def table(planned, measured):
+    """A row for each point that was measured, then the median and the worst of all."""
+    rows, columns = [], {"tensors": [], "process": [], "share": []}
+    for point in POINTS:
+        if (name := name_of(*point)) not in measured:
+            continue
+        of = {kind: planned[name][kind] / measured[name][kind] - 1 for kind in ("tensors", "process")}
+        of["share"] = measured[name]["tensors"] / measured[name]["process"]
+        for kind, value in of.items():
+            columns[kind].append(value)
+        bytes_of = [f"{side[name][kind] / 2**20:,.0f}" for kind in ("tensors", "process") for side in (planned, measured)]
+        rows.append([*point[:2], f"{point[2]:,} x {point[3]}", point[4], *bytes_of[:2], f"{100 * of['tensors']:+.1f} %", *bytes_of[2:],
+                     f"{100 * of['process']:+.1f} %", f"{100 * of['share']:.0f} %"])
+    for title, of, least in (("median", statistics.median, statistics.median), ("worst", max, min)):
+        errors = [f"{100 * of([abs(value) for value in columns[kind]]):.1f} %" for kind in ("tensors", "process")]
+        rows.append([title, *[""] * 5, errors[0], "", "", errors[1], f"{100 * least(columns['share']):.0f} %"])
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accordion", type=pathlib.Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="measure only points that the file of results lacks; all are planned anew")
     parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
-    columns = ["model", "precision", "length x rows", "techniques", "planned, MiB", "measured, MiB", "error", "resident, MiB",
-               "tensors of resident"]
-    rows, errors, shares = [], [], []
-    for model, precision, length, count, name, keys in POINTS:
-        planned, measured, resident = point(arguments.accordion.absolute(), arguments.threads, model, precision, length, count, keys)
-        errors.append(planned / measured - 1)
-        shares.append(measured / resident)
-        rows.append([model, precision, f"{length:,} x {count}", name, f"{planned / 2**20:,.0f}", f"{measured / 2**20:,.0f}",
-                     f"{100 * errors[-1]:+.1f} %", f"{resident / 2**20:,.0f}", f"{100 * shares[-1]:.0f} %"])
-        print(" | ".join(rows[-1]), flush=True)
-        results.write("memory-plan", results.typed(), columns, [*rows, *summary(errors, shares)], folder=arguments.results,
-                      errors=errors, shares=shares)
+    path = arguments.results / "memory-plan.json"
+    measured = json.loads(path.read_text())["measured"] if arguments.keep and path.exists() else {}
+    columns = ["model", "precision", "length x rows", "techniques", "tensors planned, MiB", "measured", "error",
+               "process planned, MiB", "measured", "error", "tensors of process"]
+    program = arguments.accordion.absolute(), arguments.threads
+    planned = {name_of(*point): plan(*program, *point) for point in POINTS}
+    for point in POINTS:
+        name = name_of(*point)
+        if name not in measured:
+            measured[name] = measure(*program, *point)
+            print(f"{name}: {planned[name]['tensors'] / measured[name]['tensors'] - 1:+.1%}", flush=True)
+        results.write("memory-plan", results.typed(), columns, table(planned, measured), folder=arguments.results, planned=planned,
+                      measured=measured)
 
 
 main()

@@ -152,9 +152,9 @@ void Transformer::reach(int64_t positions) {
   config_.max_positions = std::max(config_.max_positions, positions);
 }
 
-void Transformer::make_trainable() {
+void Transformer::make_trainable(bool main_gradients) {
   const memory::KindScope kind(memory::Kind::gradients);
-  for (auto& item : weights_) op::make_parameter(item.second);
+  for (auto& item : weights_) op::make_parameter(item.second, main_gradients);
 }
 
 const torch::Tensor& Transformer::head_weight() const { return config_.tied_head ? embedding_ : head_; }

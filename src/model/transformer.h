@@ -57,8 +57,9 @@ class Transformer {
   /// A learned table does not grow; a model with one is left as it is.
   void reach(int64_t positions);
 
-  /// Makes every weight a parameter with an f32 main gradient (op::make_parameter).
-  void make_trainable();
+  /// Makes every weight a parameter, with an f32 main gradient unless these are made one by one later
+  /// (op::make_parameter).
+  void make_trainable(bool main_gradients = true);
 
   /// The residual stream after the last layer: ids (B,T) int64 -> (B,T,D). Nothing that the backward pass needs holds
   /// it.

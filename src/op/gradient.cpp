@@ -15,10 +15,10 @@ bool has_main_gradient(const Tensor& weight) {
   return weight.is_leaf() && weight.requires_grad() && weight.grad().defined();
 }
 
-void make_parameter(Tensor& weight) {
+void make_parameter(Tensor& weight, bool main_gradient) {
   weight.requires_grad_(true);
   torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(cpu::wide_type(weight), weight);
-  make_gradient(weight);
+  if (main_gradient) make_gradient(weight);
 }
 
 void make_gradient(Tensor& weight) {

@@ -8,7 +8,8 @@ namespace accordion::op {
 
 /// Makes `weight` a trainable parameter whose `.grad` is an f32 buffer (its main gradient) whatever the weight's type,
 /// set to zero. Gradients of chunks and microbatches add up in f32 there, never in bf16. (An f64 weight keeps f64.)
-void make_parameter(torch::Tensor& weight);
+/// Without `main_gradient` the buffer is left to make_gradient().
+void make_parameter(torch::Tensor& weight, bool main_gradient = true);
 
 /// Takes a parameter's main gradient away, to be made anew, all zeros, before a backward pass that needs it: for
 /// gradients that do not outlive their layer.

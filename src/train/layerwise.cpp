@@ -25,7 +25,6 @@ LayerwiseUpdate::LayerwiseUpdate(const Transformer& model, Optimizer& optimizer)
       layers_(model.config().layers),
       tied_(model.config().tied_head) {
   for (size_t i = 0; i < optimizer.weights(); ++i) groups_[group_of(optimizer.name(i), layers_)].push_back(i);
-  abandon();
 }
 
 void LayerwiseUpdate::begin(Task task, double lr, double norm) {

@@ -14,6 +14,7 @@ namespace accordion {
 /// the same norm: every gradient is computed from weights that have not been updated yet.
 class LayerwiseUpdate {
  public:
+  /// The weights are parameters without main gradients.
   LayerwiseUpdate(const Transformer& model, Optimizer& optimizer);
 
   enum class Task { measure, update };

@@ -84,8 +84,9 @@ TrainingStep::TrainingStep(Transformer& model, const Recipe& recipe)
       form_(step_form(recipe, model.device())),
       optimizer_(model.weights(), recipe.optimizer,
                  recipe.memory.offload.optimizer ? memory::DiskFile::open(recipe.memory.offload.path) : nullptr) {
-  model.make_trainable();
-  if (memory_.optimizer_in_backward != InBackward::off) layerwise_.emplace(model, optimizer_);
+  const bool in_backward = memory_.optimizer_in_backward != InBackward::off;
+  model.make_trainable(/*main_gradients=*/!in_backward);
+  if (in_backward) layerwise_.emplace(model, optimizer_);
 }
 
 StepResult TrainingStep::operator()(const Batch& batch, double lr) {
