@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cpu | cuda: peak_bytes then are those of tensors on it")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
@@ -35,12 +36,14 @@ def main() -> None:
     config.use_cache = False
     if getattr(config, "max_position_embeddings", arguments.length) < arguments.length:
         config.max_position_embeddings = arguments.length
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    with torch.device(arguments.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.train()
     if arguments.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    tokens = torch.randint(0, config.vocab_size, (arguments.rows, arguments.length))
+    tokens = torch.randint(0, config.vocab_size, (arguments.rows, arguments.length), device=arguments.device)
+    on_gpu = arguments.device != "cpu"
 
     seconds = []
     for _ in range(arguments.steps + 1):  # the first one warms up
@@ -50,6 +53,8 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if on_gpu:
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     seconds = seconds[1:]
     print(json.dumps({
@@ -62,6 +67,7 @@ def main() -> None:
         "threads": arguments.threads,
         "step_seconds": {"min": min(seconds), "median": statistics.median(seconds)},
         "tokens_per_second": arguments.rows * arguments.length / statistics.median(seconds),
+        **({"peak_bytes": torch.cuda.max_memory_allocated()} if on_gpu else {}),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "loss": loss.item(),
         "torch": torch.__version__,

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bench/op_parts.h"
+#include "op/attention_flash.h"
 #include "op/attention_path.h"
 
 namespace accordion::bench {
@@ -28,14 +29,15 @@ op::AttentionResult attend(Way way, const Tensor& q, const Tensor& k, const Tens
   TORCH_CHECK(false, "unknown way");
 }
 
-/// The ways that work here: the kernels of our own do not on every machine, flash is for plain causal attention.
+/// The ways that work here: the kernels of our own do not on every machine, flash not in every form.
 std::vector<Way> ways(const op::AttentionForm& form, bool causal, torch::ScalarType type) {
   const Tensor q = random({1, 1, 1, kHeadWidth}, type);
   op::AttentionForm one;
   one.soft_cap = 1;  // what flash cannot do
   std::vector<Way> all{Way::plain};
   if (op::attention_path(q, q, one) == op::AttentionPath::fused) all.push_back(Way::fused);
-  if (causal && !form.alibi_slopes.defined() && !device().is_cuda()) all.push_back(Way::flash);
+  const bool plain_causal = causal && !form.alibi_slopes.defined();
+  if (device().is_cuda() ? op::cuda_flash_works(q, form) : plain_causal) all.push_back(Way::flash);
   all.push_back(Way::blocks);
   return all;
 }

@@ -1,6 +1,7 @@
 #include "memory/device.h"
 
 #include "base/error.h"
+#include "memory/device_meter.h"
 
 namespace accordion {
 namespace {
@@ -23,6 +24,7 @@ void use_device(const std::string& name) {
     throw UserError("--device: " + name + " is not there: libtorch sees " + std::to_string(count) +
                     " CUDA devices; use --device cpu");
   chosen = torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
+  memory::meter_devices();
 }
 
 torch::Device device() { return chosen; }

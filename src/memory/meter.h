@@ -7,8 +7,8 @@
 
 #include "base/names.h"
 
-/// What memory is for, and when. Counted for CPU tensors, by the allocator of memory/allocator.h; those on another
-/// device are not seen.
+/// What memory is for, and when. Counted for CPU tensors by the allocator of memory/allocator.h, for those of a GPU by
+/// what its own allocator reports (memory/device_meter.h).
 namespace accordion::memory {
 
 /// What a tensor is for, as the narrowest scope said where it was made.

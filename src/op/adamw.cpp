@@ -1,5 +1,6 @@
 #include "op/adamw.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "op/cpu/tensors.h"
@@ -10,14 +11,15 @@ using torch::Tensor;
 
 namespace {
 
-void plain_adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& first, Tensor& second,
+constexpr int64_t kAtOnce = int64_t{1} << 24;  // values; the update holds a few times as many beside its arguments
+
+void plain_adamw_step(const Tensor& master, const Tensor& gradient, const Tensor& first, const Tensor& second,
                       const AdamW& form, double correction1, double correction2) {
   const Tensor g = gradient * form.gradient_scale;
   master.mul_(1 - form.lr * form.weight_decay);
   first.lerp_(g, 1 - form.beta1);
   second.mul_(form.beta2).addcmul_(g, g, 1 - form.beta2);
   master.addcdiv_(first, (second.sqrt() / correction2).add_(form.epsilon), -form.lr / correction1);
-  if (!weight.is_same(master)) weight.copy_(master);
 }
 
 }  // namespace
@@ -31,7 +33,14 @@ void adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& 
   const auto fits = [](const Tensor& t) { return t.is_contiguous() && cpu::kernel_type(t) == cpu::Type::f32; };
   if (!fits(master) || !fits(gradient) || !fits(first) || !fits(second) ||
       (narrow && (weight.scalar_type() != torch::kBFloat16 || !weight.is_contiguous()))) {
-    return plain_adamw_step(master, weight, gradient, first, second, form, correction1, correction2);
+    const int64_t rows = at::atleast_1d(master).size(0),
+                  at_once = kAtOnce * rows / std::max<int64_t>(1, master.numel()) + 1;
+    for (int64_t begin = 0; begin < rows; begin += at_once) {
+      const auto part = [&](const Tensor& all) { return at::atleast_1d(all).slice(0, begin, begin + at_once); };
+      plain_adamw_step(part(master), part(gradient), part(first), part(second), form, correction1, correction2);
+    }
+    if (narrow) weight.copy_(master);
+    return;
   }
   const cpu::AdamWFactors factors{float(1 - form.lr * form.weight_decay),
                                   float(form.beta1),

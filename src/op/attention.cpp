@@ -4,6 +4,7 @@
 #include <numeric>
 #include <optional>
 
+#include "op/attention_flash.h"
 #include "op/attention_path.h"
 #include "op/cpu/attention.h"
 #include "op/cpu/tensors.h"
@@ -85,21 +86,24 @@ AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor
 struct Attention : torch::autograd::Function<Attention> {
   static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
                                AttentionPath path, const AttentionForm& form) {
-    const Tensor first = path == AttentionPath::flash ? Tensor() : first_keys(form, q.size(0), q.size(1), k.size(1));
+    const bool needs_first = path != AttentionPath::flash || q.is_cuda();
+    const Tensor first = needs_first ? first_keys(form, q.size(0), q.size(1), k.size(1)) : Tensor();
     const AttentionResult result = attend(path, q, k, v, form, first);
     context->save_for_backward({q, k, v, result.output, result.lse, first, form.alibi_slopes});
     context->saved_data["path"] = int64_t(path);
     context->saved_data["scale"] = form.scale;
     context->saved_data["soft_cap"] = form.soft_cap;
+    context->saved_data["window"] = form.window;
     context->mark_non_differentiable({result.lse});
     return {result.output, result.lse};
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    AttentionForm form;  // window and pieces are in `first`
+    AttentionForm form;  // pieces are in `first`
     form.scale = context->saved_data["scale"].toDouble();
     form.soft_cap = context->saved_data["soft_cap"].toDouble();
+    form.window = context->saved_data["window"].toInt();
     form.alibi_slopes = saved[6];
     const AttentionGradients d = attend_backward(AttentionPath(context->saved_data["path"].toInt()), saved[0], saved[1],
                                                  saved[2], form, saved[5], {saved[3], saved[4]}, gradients[0], nullptr);
@@ -114,11 +118,8 @@ AttentionResult attend(AttentionPath path, const Tensor& q, const Tensor& k, con
   switch (path) {
     case AttentionPath::fused:
       return fused(readable(q), readable(k), readable(v), form, first);
-    case AttentionPath::flash: {
-      const auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
-          q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), 0.0, /*is_causal=*/true, {}, form.scale);
-      return {output.transpose(1, 2), lse};
-    }
+    case AttentionPath::flash:
+      return attention_flash(q, k, v, form, first);
     case AttentionPath::blocks:
       return attention_blocks(q, k, v, form, first);
   }
@@ -131,13 +132,8 @@ AttentionGradients attend_backward(AttentionPath path, const Tensor& q, const Te
   switch (path) {
     case AttentionPath::fused:
       return fused_backward(readable(q), readable(k), readable(v), form, first, result, readable(doutput), sums);
-    case AttentionPath::flash: {
-      TORCH_CHECK(sums == nullptr, "the flash kernel gives no sums");
-      const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          doutput.transpose(1, 2), q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-          result.output.transpose(1, 2), result.lse, 0.0, true, {}, form.scale);
-      return {dq.transpose(1, 2), dk.transpose(1, 2), dv.transpose(1, 2)};
-    }
+    case AttentionPath::flash:
+      return attention_flash_backward(q, k, v, form, first, result, doutput, sums);
     case AttentionPath::blocks:
       return attention_blocks_backward(q, k, v, form, first, result, doutput, sums);
   }
@@ -177,7 +173,8 @@ Tensor first_keys(const AttentionForm& form, int64_t B, int64_t T, int64_t S) {
 AttentionPath attention_path(const Tensor& q, const Tensor& k, const AttentionForm& form) {
   const auto type = cpu::kernel_type(q);
   if (type && cpu::attention_works(*type, q.size(3))) return AttentionPath::fused;
-  return type && plain_causal(q, k, form) ? AttentionPath::flash : AttentionPath::blocks;
+  const bool flash = type ? plain_causal(q, k, form) : cuda_flash_works(q, form);
+  return flash ? AttentionPath::flash : AttentionPath::blocks;
 }
 
 AttentionResult attention_by(AttentionPath path, const Tensor& q, const Tensor& k, const Tensor& v,

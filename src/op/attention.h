@@ -29,8 +29,9 @@ struct AttentionResult {
 /// Causal attention without ever an S x S tensor. q (B,T,H,E), k and v (B,S,K,E), H % K == 0. Memory beyond q, k, v and
 /// the result is one packed copy of k and v, or of one head's a thread in the backward pass, and a few tiles; saves q,
 /// k, v, output, lse. Tiles that the form masks wholly cost nothing. On processors with AVX-512 all forms go through
-/// our own kernels (op/cpu/attention.h); elsewhere plain causal attention to libtorch's flash kernel and the rest by
-/// tiles of its products. Gradients of lse are not given. Dao 2023 (FlashAttention-2), algorithms 1 and 2.
+/// our own kernels (op/cpu/attention.h); elsewhere plain causal attention to libtorch's flash kernel, on CUDA in bf16
+/// everything but soft caps and ALiBi too, and the rest by tiles of its products. Gradients of lse are not given. Dao
+/// 2023 (FlashAttention-2), algorithms 1 and 2.
 AttentionResult attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                           const AttentionForm& form);
 

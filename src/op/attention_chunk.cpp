@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "op/attention_flash.h"
 #include "op/attention_path.h"
 #include "op/cpu/attention.h"
 #include "op/cpu/tensors.h"
@@ -28,10 +29,11 @@ struct Seen {
   Tensor first_key;     // (1,C)
 };
 
-/// The flash kernel wants as many keys as queries.
-AttentionPath path_of(const Tensor& q) {
+/// The processor's flash kernel wants as many keys as queries.
+AttentionPath path_of(const Tensor& q, const AttentionForm& form) {
   const auto type = cpu::kernel_type(q);
-  return type && cpu::attention_works(*type, q.size(3)) ? AttentionPath::fused : AttentionPath::blocks;
+  if (type && cpu::attention_works(*type, q.size(3))) return AttentionPath::fused;
+  return cuda_flash_works(q, form) ? AttentionPath::flash : AttentionPath::blocks;
 }
 
 struct AttentionChunk : torch::autograd::Function<AttentionChunk> {
@@ -44,7 +46,7 @@ struct AttentionChunk : torch::autograd::Function<AttentionChunk> {
       result = {row->output.slice(1, begin, end), row->lse.slice(2, begin, end).contiguous()};
     } else {
       const Seen seen(*row, begin, end, first);
-      result = attend(path_of(q), q, seen.keys, seen.values, form, seen.first_key);
+      result = attend(path_of(q, form), q, seen.keys, seen.values, form, seen.first_key);
       if (row->output.defined()) {
         row->output.slice(1, begin, end).copy_(result.output);
         row->lse.slice(2, begin, end).copy_(result.lse);
@@ -54,6 +56,7 @@ struct AttentionChunk : torch::autograd::Function<AttentionChunk> {
     context->saved_data["begin"] = begin;
     context->saved_data["scale"] = form.scale;
     context->saved_data["soft_cap"] = form.soft_cap;
+    context->saved_data["window"] = form.window;
     context->saved_data["row"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(row));
     return result.output;
   }
@@ -65,12 +68,13 @@ struct AttentionChunk : torch::autograd::Function<AttentionChunk> {
     AttentionForm form;
     form.scale = context->saved_data["scale"].toDouble();
     form.soft_cap = context->saved_data["soft_cap"].toDouble();
+    form.window = context->saved_data["window"].toInt();
     form.alibi_slopes = saved[4];
     const auto row = c10::static_intrusive_pointer_cast<Holder>(context->saved_data["row"].toCapsule())->row;
     TORCH_CHECK(row->dkeys.defined(), "attention_chunk has no backward without KeyedRow::begin_backward()");
     const Seen seen(*row, begin, end, saved[3]);
     const KeyGradientSums sums{row->dkeys.slice(2, seen.low), row->dvalues.slice(2, seen.low)};
-    const AttentionGradients d = attend_backward(path_of(q), q, seen.keys, seen.values, form, seen.first_key,
+    const AttentionGradients d = attend_backward(path_of(q, form), q, seen.keys, seen.values, form, seen.first_key,
                                                  {saved[1], saved[2]}, gradients[0], &sums);
     const auto own = [&](const Tensor& all) {
       return all.slice(2, begin, end).transpose(1, 2).to(q.scalar_type()).contiguous();  // (1,C,K,E)

@@ -8,7 +8,7 @@ namespace accordion::op {
 
 enum class AttentionPath {
   fused,   ///< op/cpu/attention.h: our kernels, where they work
-  flash,   ///< libtorch's CPU flash kernel: plain causal only
+  flash,   ///< libtorch's flash kernels (op/attention_flash.h): on processors plain causal only
   blocks,  ///< tiles of libtorch's products: everything, everywhere
 };
 
@@ -36,7 +36,7 @@ struct AttentionGradients {
 };
 
 /// The forward and backward passes without autograd. Every query t of row b sees keys [first[b][t], t + S - T]; `first`
-/// (see first_keys) holds the form's window and pieces, which are not looked at here.
+/// (see first_keys) holds the form's window and pieces. Its window must be the same; its pieces are not looked at.
 AttentionResult attend(AttentionPath path, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                        const AttentionForm& form, const torch::Tensor& first);
 AttentionGradients attend_backward(AttentionPath path, const torch::Tensor& q, const torch::Tensor& k,

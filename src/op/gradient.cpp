@@ -11,6 +11,12 @@ namespace accordion::op {
 
 using torch::Tensor;
 
+namespace {
+
+constexpr int64_t kAtOnce = int64_t{1} << 24;  // values that are widened at a time
+
+}  // namespace
+
 bool has_main_gradient(const Tensor& weight) {
   return weight.is_leaf() && weight.requires_grad() && weight.grad().defined();
 }
@@ -69,7 +75,12 @@ double sum_of_squares(const std::vector<Tensor>& tensors) {
     if (type && tensor.is_contiguous()) {
       sum += cpu::sum_of_squares(*type, tensor.const_data_ptr(), tensor.numel());
     } else {
-      sum += tensor.to(torch::kDouble).square().sum().item<double>();
+      const Tensor values = tensor.reshape(-1);
+      Tensor squares = torch::zeros({}, values.options().dtype(torch::kDouble));
+      for (int64_t begin = 0; begin < values.numel(); begin += kAtOnce) {
+        squares += values.slice(0, begin, begin + kAtOnce).to(torch::kDouble).square().sum();
+      }
+      sum += squares.item<double>();
     }
   }
   return sum;

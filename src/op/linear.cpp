@@ -1,9 +1,11 @@
 #include "op/linear.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "op/cpu/tensors.h"
 #include "op/gradient.h"
+#include "op/in_one_order.h"
 #include "op/product.h"
 
 namespace accordion::op {
@@ -13,6 +15,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
+
+constexpr int64_t kAtOnce = int64_t{1} << 24;  // values
 
 Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
@@ -57,7 +61,12 @@ struct Embedding : torch::autograd::Function<Embedding> {
         cpu::add_rows(*type, rows.const_data_ptr(), places.const_data_ptr<int64_t>(), rows.size(0), rows.size(1),
                       main.mutable_data_ptr<float>());
       } else {
-        main.index_add_(0, ids, dy.to(main.scalar_type()));
+        const InOneOrder in_one_order;
+        const int64_t rows = std::max<int64_t>(1, kAtOnce / dy.size(1));  // so many are widened at a time
+        for (int64_t begin = 0; begin < dy.size(0); begin += rows) {
+          const auto part = [&](const Tensor& all) { return all.slice(0, begin, begin + rows); };
+          main.index_add_(0, part(ids), part(dy).to(main.scalar_type()));
+        }
       }
       return {Tensor(), Tensor()};
     }

@@ -78,7 +78,7 @@ struct MemoryRecipe {
       "gradient's norm, for clipping");
     v("offload", offload, "what waits outside of memory");
     v("timeline", timeline,
-      "HTML file to write: live bytes by kind over the first three steps, counted for CPU tensors; default: none");
+      "HTML file to write: live bytes by kind over the first three steps; default: none");
   }
 };
 

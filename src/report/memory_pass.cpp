@@ -101,6 +101,7 @@ class PassPlay {
       ledger_.take(2 * T_ * b_.angles);  // cos and sin
     }
     ledger_.take(N_ * b_.width);
+    if (memory_.offload.to == Offload::host) ledger_.take(N_ * b_.width);  // one layer's input on its way
     if (model_.embedding_scale != 1) ledger_.touch(N_ * b_.width);
     if (model_.position == PositionKind::learned) ledger_.touch((T_ + N_) * b_.width);
   }

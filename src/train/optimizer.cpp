@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "memory/meter.h"
@@ -51,7 +52,10 @@ void Optimizer::update(size_t weight, double lr, double norm) {
   }
   const double scale = recipe_.clip > 0 ? std::min(1.0, recipe_.clip / (norm + 1e-6)) : 1.0;
   const double decay = slot.weight.dim() >= 2 ? recipe_.weight_decay : 0.0;
-  op::adamw_step(slot.master, slot.weight, slot.weight.grad(), slot.first, slot.second,
+  // What lives in a file comes to the weight's device for the update; otherwise these are the tensors themselves.
+  const auto device = slot.weight.device();
+  torch::Tensor master = slot.master.to(device), first = slot.first.to(device), second = slot.second.to(device);
+  op::adamw_step(master, slot.weight, slot.weight.grad(), first, second,
                  {.lr = lr,
                   .beta1 = recipe_.betas[0],
                   .beta2 = recipe_.betas[1],
@@ -59,6 +63,9 @@ void Optimizer::update(size_t weight, double lr, double norm) {
                   .weight_decay = decay,
                   .step = updates_,
                   .gradient_scale = scale});
+  for (const auto& [mine, updated] : {std::pair(slot.master, master), {slot.first, first}, {slot.second, second}}) {
+    if (!mine.is_same(updated)) mine.copy_(updated);
+  }
   for (const auto& tensor : slot.mapped) memory::page_out(tensor);
 }
 
