@@ -11,8 +11,8 @@ struct AdamW {
 };
 
 /// One AdamW update in f32, in one pass, equal to torch.optim.AdamW (Loshchilov & Hutter 2019): `master`, `first` and
-/// `second` (any shape, f32) are updated in place from `gradient` (f32); where `weight` is another tensor (bf16), it
-/// gets the master's value rounded to nearest even.
+/// `second` (any shape, f32) are updated in place from `gradient` (f32), which may be left scaled; where `weight` is
+/// another tensor (bf16), it gets the master's value rounded to nearest even.
 void adamw_step(torch::Tensor& master, torch::Tensor& weight, const torch::Tensor& gradient, torch::Tensor& first,
                 torch::Tensor& second, const AdamW& form);
 

@@ -6,6 +6,9 @@
 
 #include "op/in_one_order.h"
 
+// From CUDA's runtime, which a CUDA build of libtorch brings; missing with others. Its headers are not needed to build.
+extern "C" __attribute__((weak)) int cudaDeviceGetAttribute(int* value, int attribute, int device);
+
 namespace accordion::op {
 
 using torch::Tensor;
@@ -66,14 +69,18 @@ struct Call {
   }
 
   bool varied() const { return queries.defined(); }
-  Tensor of_queries(const Tensor& x) const { return varied() ? x.reshape({B * T, H, E}) : dense(x); }
+  int64_t pieces() const { return varied() ? queries.numel() - 1 : B; }
+  /// Of all heads or some.
+  Tensor of_queries(const Tensor& x) const { return varied() ? x.reshape({B * T, x.size(2), E}) : dense(x); }
   Tensor of_keys(const Tensor& x) const {
     const Tensor seen = x.slice(1, skip);
-    return varied() ? seen.reshape({B * (S - skip), K, E}) : dense(seen);
+    return varied() ? seen.reshape({B * (S - skip), x.size(2), E}) : dense(seen);
   }
   /// lse is (B,H,T), or (H,B*T) in the kernel's form for pieces.
   Tensor lse_out(const Tensor& x) const { return varied() ? x.reshape({H, B, T}).transpose(0, 1) : x; }
-  Tensor lse_in(const Tensor& x) const { return varied() ? x.transpose(0, 1).reshape({H, B * T}) : x.contiguous(); }
+  Tensor lse_in(const Tensor& x) const {
+    return varied() ? x.transpose(0, 1).reshape({x.size(1), B * T}) : x.contiguous();
+  }
 };
 
 AttentionResult cuda_flash(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
@@ -87,27 +94,61 @@ AttentionResult cuda_flash(const Tensor& q, const Tensor& k, const Tensor& v, co
   return {std::get<0>(results).reshape(q.sizes()), call.lse_out(std::get<1>(results))};
 }
 
+int64_t multiprocessors(torch::Device device) {
+  constexpr int kMultiProcessorCount = 16;  // cudaDevAttrMultiProcessorCount
+  int count = 0;
+  if (cudaDeviceGetAttribute == nullptr || cudaDeviceGetAttribute(&count, kMultiProcessorCount, device.index()) != 0)
+    return 0;
+  return count;
+}
+
+/// Of the heads that are left, so many that the backward kernel fills the multiprocessors whole times. In one order it
+/// starts ceil(multiprocessors / (pieces * heads)) blocks of threads for each head of a piece, and a multiprocessor
+/// holds about one: with 32 heads on 132 of them 160 blocks, which take as long as 264. `group` heads share keys.
+int64_t heads_at_once(int64_t left, int64_t group, int64_t pieces, int64_t processors) {
+  if (processors == 0) return left;
+  for (int64_t heads = left; heads > 0; heads -= group) {
+    const int64_t in_all = pieces * heads;
+    if ((processors + in_all - 1) / in_all * in_all % processors == 0) return heads;
+  }
+  return left;
+}
+
 AttentionGradients cuda_flash_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionForm& form,
                                        const Tensor& first, const AttentionResult& result, const Tensor& doutput,
                                        const KeyGradientSums* sums) {
   const Call call(q, k, form, first);
+  const int64_t group = call.H / call.K, processors = multiprocessors(q.device());
   const Tensor no_dropout = torch::empty({2}, q.options().dtype(torch::kLong));  // its random state: not read
-  const InOneOrder in_one_order;
-  const auto [dq, some_dk, some_dv] = at::_flash_attention_backward(
-      call.of_queries(doutput), call.of_queries(q), call.of_keys(k), call.of_keys(v), call.of_queries(result.output),
-      call.lse_in(result.lse), call.queries, call.keys, call.most_queries, call.most_keys, /*dropout_p=*/0.0,
-      /*is_causal=*/true, no_dropout, no_dropout, std::optional<double>(form.scale), call.left, call.right);
-  const int64_t seen = call.S - call.skip;
-  const Tensor dk = some_dk.reshape({call.B, seen, call.K, call.E}), dv = some_dv.reshape({call.B, seen, call.K, call.E});
-  if (sums != nullptr) {
-    sums->dk.slice(2, call.skip, call.S).add_(dk.transpose(1, 2));
-    sums->dv.slice(2, call.skip, call.S).add_(dv.transpose(1, 2));
-    return {dq.reshape(q.sizes()), {}, {}};
+  AttentionGradients d{torch::empty(q.sizes(), q.options()), {}, {}};            // (B,T,H,E)
+  if (sums == nullptr) {
+    d.dk = torch::empty(k.sizes(), k.options());  // (B,S,K,E)
+    d.dv = torch::empty(v.sizes(), v.options());  // (B,S,K,E)
+    for (const Tensor& unseen : {d.dk.slice(1, 0, call.skip), d.dv.slice(1, 0, call.skip)}) unseen.zero_();
   }
-  const auto whole = [&](const Tensor& x) {
-    return call.skip == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, 0, call.skip, 0});
-  };
-  return {dq.reshape(q.sizes()), whole(dk), whole(dv)};
+  for (int64_t begin = 0, end = 0; begin < call.H; begin = end) {
+    end = begin + heads_at_once(call.H - begin, group, call.pieces(), processors);
+    const auto heads = [&](const Tensor& x) { return call.of_queries(x.slice(2, begin, end)); };
+    const auto keys = [&](const Tensor& x) { return call.of_keys(x.slice(2, begin / group, end / group)); };
+    const InOneOrder in_one_order;
+    const auto [dq, dk, dv] = at::_flash_attention_backward(
+        heads(doutput), heads(q), keys(k), keys(v), heads(result.output), call.lse_in(result.lse.slice(1, begin, end)),
+        call.queries, call.keys, call.most_queries, call.most_keys, /*dropout_p=*/0.0, /*is_causal=*/true, no_dropout,
+        no_dropout, std::optional<double>(form.scale), call.left, call.right);
+    d.dq.slice(2, begin, end).copy_(dq.reshape({call.B, call.T, end - begin, call.E}));
+    const auto give = [&, first_head = begin](const Tensor& gradient, const Tensor& whole, const Tensor* sum) {
+      const int64_t from = first_head / group, count = (end - first_head) / group;
+      const Tensor seen = gradient.reshape({call.B, call.S - call.skip, count, call.E});
+      if (sum == nullptr) {
+        whole.slice(1, call.skip).slice(2, from, from + count).copy_(seen);
+      } else {
+        sum->slice(1, from, from + count).slice(2, call.skip, call.S).add_(seen.transpose(1, 2));
+      }
+    };
+    give(dk, d.dk, sums == nullptr ? nullptr : &sums->dk);
+    give(dv, d.dv, sums == nullptr ? nullptr : &sums->dv);
+  }
+  return d;
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ bool cuda_flash_works(const torch::Tensor& q, const AttentionForm& form);
 
 /// Attention without autograd: see attend(). On processors plain causal only, and `first` and the form's window are not
 /// looked at. On CUDA `first` holds the pieces, the form the window; gradients are the same on every run. Memory beside
-/// the result: none forward; backward an f32 dq for each fifth or so of the processors' share of heads, and dk and dv
-/// for each query head.
+/// the result: none forward; backward as many f32 gradients of one head's queries as there are multiprocessors (for
+/// that every run gives the same), and dk and dv of each query head at hand.
 AttentionResult attention_flash(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                                 const AttentionForm& form, const torch::Tensor& first);
 AttentionGradients attention_flash_backward(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,

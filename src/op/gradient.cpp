@@ -13,7 +13,7 @@ using torch::Tensor;
 
 namespace {
 
-constexpr int64_t kAtOnce = int64_t{1} << 24;  // values that are widened at a time
+constexpr int64_t kAtOnce = int64_t{1} << 24;  // values whose squares are not added in f64
 
 }  // namespace
 
@@ -78,7 +78,8 @@ double sum_of_squares(const std::vector<Tensor>& tensors) {
       const Tensor values = tensor.reshape(-1);
       Tensor squares = torch::zeros({}, values.options().dtype(torch::kDouble));
       for (int64_t begin = 0; begin < values.numel(); begin += kAtOnce) {
-        squares += values.slice(0, begin, begin + kAtOnce).to(torch::kDouble).square().sum();
+        const Tensor part = values.slice(0, begin, begin + kAtOnce);
+        squares += at::linalg_vector_norm(part, 2, {}, false, cpu::wide_type(part)).to(torch::kDouble).square();
       }
       sum += squares.item<double>();
     }

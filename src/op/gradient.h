@@ -36,7 +36,8 @@ torch::Tensor give_row_sums(const torch::Tensor& weight, const torch::Tensor& x)
 /// or a copy where somebody else (retain_grad, a hook) holds it and must not see it change.
 torch::Tensor take_over(std::vector<torch::Tensor>& gradients);
 
-/// Sum of the squares of all values of all tensors, added in f64 in one fixed order whatever the number of threads.
+/// Sum of the squares of all values of all tensors, in one fixed order whatever the number of threads: added in f64, on
+/// CUDA within 2^24 values by a tree in f32.
 double sum_of_squares(const std::vector<torch::Tensor>& tensors);
 
 /// Euclidean norm over all tensors together: what clipping compares with its bound.

@@ -1,6 +1,7 @@
 #include "op/norm.h"
 
 #include <optional>
+#include <tuple>
 
 #include "op/cpu/tensors.h"
 #include "op/gradient.h"
@@ -21,6 +22,9 @@ struct Norm : torch::autograd::Function<Norm> {
     if (const auto type = fused_type(x, weight, bias)) {
       return fused(context, *type, x, weight, bias, {x.numel() / x.size(-1), x.size(-1), centred, plus_one, epsilon});
     }
+    context->saved_data["fused"] = false;
+    context->saved_data["library"] = library(x, weight, plus_one);
+    if (library(x, weight, plus_one)) return by_library(context, x, weight, bias, centred, epsilon);
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor mean = centred ? wide_x.mean(-1, true) : Tensor();          // (...,1)
     const Tensor middle = centred ? wide_x - mean : wide_x;                  // (...,D)
@@ -28,7 +32,6 @@ struct Norm : torch::autograd::Function<Norm> {
     Tensor y = middle * rstd * factor(weight, x, plus_one);                  // (...,D)
     if (bias) y = y + *bias;
     context->save_for_backward({x, weight, bias.value_or(Tensor()), mean, rstd});
-    context->saved_data["fused"] = false;
     return y.to(x.scalar_type());
   }
 
@@ -36,6 +39,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const variable_list saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &mean = saved[3], &rstd = saved[4];
     if (context->saved_data["fused"].toBool()) return fused_backward(context, gradients[0]);
+    if (context->saved_data["library"].toBool()) return library_backward(context, gradients[0]);
     const Tensor dy = gradients[0].to(cpu::wide_type(x)).reshape({-1, x.size(-1)});  // (N,D)
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor normal = ((mean.defined() ? wide_x - mean : wide_x) * rstd).view(dy.sizes());  // (N,D)
@@ -53,6 +57,47 @@ struct Norm : torch::autograd::Function<Norm> {
   /// What normalised values are multiplied by; 1 + weight in the type of the arithmetic.
   static Tensor factor(const Tensor& weight, const Tensor& x, bool plus_one) {
     return plus_one ? weight.to(cpu::wide_type(x)) + 1 : weight;
+  }
+
+  /// libtorch's own kernels, on CUDA. A weight that counts from 1 they would read as bf16, which cannot hold it.
+  static bool library(const Tensor& x, const Tensor& weight, bool plus_one) {
+    return x.is_cuda() && x.scalar_type() == weight.scalar_type() && x.numel() > 0 && !plus_one;
+  }
+
+  static Tensor by_library(AutogradContext* context, const Tensor& any_x, const Tensor& weight,
+                           const std::optional<Tensor>& bias, bool centred, double epsilon) {
+    const Tensor x = any_x.contiguous();  // (...,D)
+    Tensor y, mean, rstd;                 // (...,D), (...,1), (...,1)
+    if (centred) {
+      std::tie(y, mean, rstd) = at::native_layer_norm(x, {x.size(-1)}, weight, bias, epsilon);
+    } else {
+      std::tie(y, rstd) = at::_fused_rms_norm(x, {x.size(-1)}, weight, epsilon);
+    }
+    context->save_for_backward({x, weight, bias.value_or(Tensor()), mean, rstd});
+    return y;
+  }
+
+  /// The gradients of weight and bias are summed here, in f32.
+  static variable_list library_backward(AutogradContext* context, const Tensor& any_dy) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &mean = saved[3], &rstd = saved[4];
+    const Tensor dy = any_dy.contiguous();  // (...,D)
+    const int64_t D = x.size(-1);
+    const Tensor dx = mean.defined()
+                          ? std::get<0>(at::native_layer_norm_backward(dy, x, {D}, mean, rstd, weight,
+                                                                       bias_or_none(bias), {true, false, false}))
+                          : std::get<0>(at::_fused_rms_norm_backward(dy, x, {D}, rstd, weight, {true, false}));
+    Tensor dweight, dbias;
+    if (context->needs_input_grad(1)) {
+      Tensor normal = (mean.defined() ? x - mean : x).view({-1, D}) * rstd.reshape({-1, 1});  // (N,D)
+      dweight = give_gradient(weight, normal.mul_(dy.view({-1, D})).sum(0));
+    }
+    if (bias.defined() && context->needs_input_grad(2)) dbias = give_row_sums(bias, dy.view({-1, D}));
+    return {dx, dweight, dbias, Tensor(), Tensor(), Tensor()};
+  }
+
+  static std::optional<Tensor> bias_or_none(const Tensor& bias) {
+    return bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
   }
 
   /// The kernels want one type throughout.

@@ -29,8 +29,8 @@ class Optimizer {
 
   void zero_gradients();
 
-  /// The same in parts: begin_step() once, then update() of each weight when its gradient is whole. update() leaves the
-  /// gradient as it is.
+  /// The same in parts: begin_step() once, then update() of each weight when its gradient is whole. update() may leave
+  /// the gradient scaled.
   void begin_step() { ++updates_; }
   void update(size_t weight, double lr, double norm);
   size_t weights() const { return slots_.size(); }

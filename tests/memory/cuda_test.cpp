@@ -10,6 +10,7 @@
 
 /// Layer inputs in host memory and the meter of a GPU; skipped where there is none.
 namespace accordion::memory {
+namespace {
 
 class Cuda : public testing::Test {
  protected:
@@ -85,4 +86,5 @@ TEST_F(Cuda, ItsTensorsAreCountedByKind) {
   EXPECT_EQ(live().of(Kind::weights), weights_before);
 }
 
+}  // namespace
 }  // namespace accordion::memory
