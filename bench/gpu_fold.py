@@ -39,8 +39,8 @@ def config_of(arguments, folder):
 def plan(arguments, config, method, length):
     """Bytes of tensors at the peak, as `plan` says, which counts for processors."""
     return results.run(arguments.accordion.absolute(), "plan", "recipes/fixed.yaml", "--json", f"model={config}", "precision=bf16",
-                       f"length_schedule={{length: {length}}}", f"evaluation.lengths=[{length}]", "batch.microbatch=1",
-                       "batch={sequences: 1, policy: constant_sequences}", *OURS[method])["memory"]["peak"]
+                       f"length_schedule={{length: {length}}}", f"evaluation={{lengths: [{length}], tokens: {length}}}",
+                       "batch={sequences: 1, policy: constant_sequences, microbatch: 1}", *OURS[method])["memory"]["peak"]
 
 
 def measure(arguments, config, program, method, length):
@@ -54,7 +54,8 @@ def measure(arguments, config, program, method, length):
     except subprocess.TimeoutExpired:
         return {"stopped": f"no answer within {arguments.limit} s"}
     if done.returncode == 0:
-        return json.loads(done.stdout) | ({"planned_bytes": plan(arguments, config, method, length)} if program == "Accordion" else {})
+        planned = {"planned_bytes": plan(arguments, config, method, length)} if program == "Accordion" else {}
+        return json.loads(done.stdout) | planned
     return {"stopped": "does not fit" if "out of memory" in done.stderr else (done.stderr.strip().splitlines() or ["?"])[-1]}
 
 

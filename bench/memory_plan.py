@@ -101,13 +101,18 @@ def main():
                "process planned, MiB", "measured", "error", "tensors of process"]
     program = arguments.accordion.absolute(), arguments.threads
     planned = {name_of(*point): plan(*program, *point) for point in POINTS}
-    for point in POINTS:
-        name = name_of(*point)
-        if name not in measured:
-            measured[name] = measure(*program, *point)
-            print(f"{name}: {planned[name]['tensors'] / measured[name]['tensors'] - 1:+.1%}", flush=True)
+    def write():
         results.write("memory-plan", results.typed(), columns, table(planned, measured), folder=arguments.results, planned=planned,
                       measured=measured)
+
+    for point in POINTS:
+        name = name_of(*point)
+        if name in measured:
+            continue
+        measured[name] = measure(*program, *point)
+        print(f"{name}: {planned[name]['tensors'] / measured[name]['tensors'] - 1:+.1%}", flush=True)
+        write()  # a run that is cut loses one point
+    write()
 
 
 main()

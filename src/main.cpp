@@ -1,6 +1,7 @@
 #include <torch/version.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "base/error.h"
@@ -61,6 +62,11 @@ int run(int argc, char** argv) {
   return exit_code;
 }
 
+/// What libtorch says of memory that ran out, without the state of the GPU and its own settings.
+std::string what_was_wanted(const std::string& what) {
+  return what.substr(0, std::min(what.find('\n'), what.find(". GPU ")));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -69,6 +75,10 @@ int main(int argc, char** argv) try {
   return run(argc, argv);
 } catch (const UserError& error) {
   std::cerr << "error: " << error.what() << "\n";
+  return 2;
+} catch (const c10::OutOfMemoryError& error) {
+  std::cerr << "error: " << what_was_wanted(error.what_without_backtrace())
+            << "; take shorter rows or fold more of them (docs/methods.md), `accordion plan` says what fits\n";
   return 2;
 } catch (const c10::Error& error) {
   std::cerr << "internal error: " << error.what_without_backtrace() << "\n" << error.backtrace() << "\n";

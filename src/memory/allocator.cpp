@@ -70,7 +70,8 @@ class KeepingAllocator final : public c10::Allocator {
 
   static Header* small(size_t bytes) {
     void* memory = nullptr;
-    TORCH_CHECK(posix_memalign(&memory, kAlignment, bytes + sizeof(Header)) == 0, "out of memory: ", bytes, " bytes");
+    TORCH_CHECK_WITH(OutOfMemoryError, posix_memalign(&memory, kAlignment, bytes + sizeof(Header)) == 0,
+                     "out of memory: a tensor of ", bytes, " bytes");
     auto* header = static_cast<Header*>(memory);
     header->block = 0;
     return header;
@@ -104,7 +105,7 @@ class KeepingAllocator final : public c10::Allocator {
       // Reserve one huge page more than needed, then give the ends back.
       const size_t room = block + kHugePage;
       memory = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      TORCH_CHECK(memory != MAP_FAILED, "out of memory: a tensor of ", block, " bytes");
+      TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "out of memory: a tensor of ", block, " bytes");
       const auto begin = reinterpret_cast<uintptr_t>(memory), aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
       const uintptr_t end = (aligned + block + 4095) / 4096 * 4096;
       if (aligned > begin) munmap(memory, aligned - begin);
@@ -113,7 +114,7 @@ class KeepingAllocator final : public c10::Allocator {
       madvise(memory, block, MADV_HUGEPAGE);
     } else {
       memory = mmap(nullptr, block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      TORCH_CHECK(memory != MAP_FAILED, "out of memory: a tensor of ", block, " bytes");
+      TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "out of memory: a tensor of ", block, " bytes");
     }
     auto* header = static_cast<Header*>(memory);
     header->block = block;

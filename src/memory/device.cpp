@@ -1,6 +1,10 @@
 #include "memory/device.h"
 
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+
 #include "base/error.h"
+#include "base/machine.h"
 #include "memory/device_meter.h"
 
 namespace accordion {
@@ -28,6 +32,18 @@ void use_device(const std::string& name) {
 }
 
 torch::Device device() { return chosen; }
+
+std::optional<int64_t> device_memory() {
+  if (!chosen.is_cuda()) return {};
+  try {
+    at::globalContext().lazyInitDevice(chosen.type());
+    return static_cast<int64_t>(at::accelerator::getMemoryInfo(chosen.index()).second);
+  } catch (const c10::Error&) {
+    return {};
+  }
+}
+
+bool device_native_bf16() { return chosen.is_cuda() || native_bf16(); }
 
 void synchronize() {
   if (chosen.is_cuda()) torch::cuda::synchronize(chosen.index());

@@ -77,8 +77,7 @@ struct MemoryRecipe {
       "update a layer as soon as its gradient is whole, and free that; two_pass: a first backward pass finds the "
       "gradient's norm, for clipping");
     v("offload", offload, "what waits outside of memory");
-    v("timeline", timeline,
-      "HTML file to write: live bytes by kind over the first three steps; default: none");
+    v("timeline", timeline, "HTML file to write: live bytes by kind over the first three steps; default: none");
   }
 };
 

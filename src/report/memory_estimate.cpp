@@ -24,7 +24,7 @@ double gradient_parameters(const ModelConfig& model, bool in_backward) {
 MemoryEstimate estimate_memory(const ModelConfig& model, bool bf16, int64_t rows, int64_t length,
                                const MemoryRecipe& memory, const EstimateOptions& options) {
   const auto parameters = static_cast<double>(model.parameters());
-  const auto pass = play_pass(model, bf16, rows, length, memory, options.threads);
+  const auto pass = play_pass(model, bf16, rows, length, memory, options.threads, options.native_bf16);
   MemoryEstimate estimate{.weights = (bf16 ? 2 : 4) * parameters,
                           .gradients = 4 * gradient_parameters(model, memory.optimizer_in_backward != InBackward::off),
                           .optimizer = memory.offload.optimizer ? 0 : (bf16 ? 12 : 8) * parameters,

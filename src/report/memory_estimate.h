@@ -37,7 +37,8 @@ struct MemoryEstimate {
 };
 
 struct EstimateOptions {
-  int64_t threads = usable_cores();  ///< that compute: attention's kernels have scratch for each
+  int64_t threads = usable_cores();             ///< that compute: attention's kernels have scratch for each
+  bool native_bf16 = accordion::native_bf16();  ///< whether what computes multiplies bf16: GPUs do
   /// Bytes that weights, gradients and optimizer take in all for each parameter, in place of our own: to compare with
   /// systems that keep them otherwise.
   std::optional<double> bytes_per_parameter = {};

@@ -45,11 +45,12 @@ struct Sizes {
 class PassPlay {
  public:
   PassPlay(const ModelConfig& model, bool bf16, int64_t rows, int64_t length, const MemoryRecipe& memory,
-           int64_t threads)
+           int64_t threads, bool native_bf16)
       : model_(model),
         memory_(memory),
         b_(model, bf16),
         bf16_(bf16),
+        native_bf16_(native_bf16),
         gated_(model.gated()),
         threads_(double(threads)),
         B_(double(rows)),
@@ -349,7 +350,7 @@ class PassPlay {
   /// gradient as it is made, in bf16 afterwards. oneDNN packs what it reads across, in blocks. Without native bf16
   /// blocks of both sides are widened (op/product.h), and added as they are made.
   void weight_product(double n, double outputs) {
-    if (bf16_ && !native_bf16()) return ledger_.touch(2 * 4 * kWide * std::min(n, kWide));
+    if (bf16_ && !native_bf16_) return ledger_.touch(2 * 4 * kWide * std::min(n, kWide));
     constexpr double kMost = 0.6 * (1 << 20), kToken = 800;  // bytes of a thread; measured, some +- 50 %
     ledger_.touch((bf16_ ? outputs * double(model_.width) : 0) + threads_ * std::min(kMost, n * kToken));
   }
@@ -381,7 +382,7 @@ class PassPlay {
   const ModelConfig& model_;
   const MemoryRecipe& memory_;
   Sizes b_;
-  bool bf16_, gated_;
+  bool bf16_, native_bf16_, gated_;
   double threads_, B_, T_, N_;
   double mlp_chunk_, query_chunk_, head_chunk_;
   bool by_queries_;
@@ -391,8 +392,8 @@ class PassPlay {
 }  // namespace
 
 PassMemory play_pass(const ModelConfig& model, bool bf16, int64_t rows, int64_t length, const MemoryRecipe& memory,
-                     int64_t threads) {
-  return PassPlay(model, bf16, rows, length, memory, threads).play();
+                     int64_t threads, bool native_bf16) {
+  return PassPlay(model, bf16, rows, length, memory, threads, native_bf16).play();
 }
 
 }  // namespace accordion

@@ -17,8 +17,9 @@ struct PassMemory {
 
 /// Plays a pass over `rows` rows of `length` tokens through: every tensor of model/transformer.cpp, memory/fold.cpp and
 /// the operators comes and goes in their order, in bytes. Costs some microseconds a layer, whatever the length.
-/// `threads` compute: the attention kernels have scratch for each.
+/// `threads` compute: the attention kernels have scratch for each. Where the machine has no `native_bf16`, products of
+/// bf16 have some of their own.
 PassMemory play_pass(const ModelConfig& model, bool bf16, int64_t rows, int64_t length, const MemoryRecipe& memory,
-                     int64_t threads);
+                     int64_t threads, bool native_bf16);
 
 }  // namespace accordion

@@ -114,7 +114,7 @@ std::array<MemoryPlan::Reach, 4> reach(const ModelConfig& model, bool bf16, cons
 MemoryPlan plan_memory(const Recipe& recipe, const ModelConfig& model, const Simulation* run, double budget,
                        const EstimateOptions& options) {
   MemoryPlan plan{.worst = {}, .stages = {}, .budget = budget, .by_method = {}, .warning = {}};
-  plan.bf16 = recipe.precision == Precision::bf16 || (recipe.precision == Precision::automatic && native_bf16());
+  plan.bf16 = recipe.precision == Precision::bf16 || (recipe.precision == Precision::automatic && options.native_bf16);
   const LengthSchedule schedule(recipe);
   for (const auto& [length, rows] : schedule.shapes()) {
     const auto pass = plan_pass(recipe, model, plan.bf16, length, rows, options);

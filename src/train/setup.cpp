@@ -121,7 +121,8 @@ nlohmann::json Trainer::state() const {
 
 /// What a person sees before the first step; totals for the time left.
 void Trainer::greet() {
-  const auto plan = make_plan(recipe_, model_.config(), {}, {.threads = at::get_num_threads()});
+  const auto plan = make_plan(recipe_, model_.config(), device_memory(),
+                              {.threads = at::get_num_threads(), .native_bf16 = device_native_bf16()});
   if (plan.run) {
     total_steps_ = plan.run->end.steps;
     total_flops_ = plan.run->flops.executed;

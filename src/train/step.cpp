@@ -4,7 +4,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/machine.h"
 #include "memory/device.h"
 #include "memory/meter.h"
 #include "op/head_loss.h"
@@ -133,7 +132,7 @@ torch::Dtype training_dtype(Precision precision) {
     case Precision::automatic:
       break;
   }
-  return device().is_cuda() || native_bf16() ? torch::kBFloat16 : torch::kFloat;
+  return device_native_bf16() ? torch::kBFloat16 : torch::kFloat;
 }
 
 }  // namespace accordion

@@ -12,6 +12,8 @@
 namespace accordion::memory {
 namespace {
 
+const OffloadRecipe kInHostMemory{.to = Offload::host, .path = {}, .optimizer = false};
+
 class Cuda : public testing::Test {
  protected:
   void SetUp() override {
@@ -22,7 +24,7 @@ class Cuda : public testing::Test {
 };
 
 TEST_F(Cuda, LayerInputsComeBackFromHostMemory) {
-  const auto store = LayerStore::open({.to = Offload::host}, device());
+  const auto store = LayerStore::open(kInHostMemory, device());
   constexpr int kLayers = 12;
   std::vector<std::shared_ptr<LayerStore::Away>> away;
   torch::Tensor x = torch::ones({64, 1 << 18}, torch::device(device()));
@@ -45,7 +47,7 @@ TEST_F(Cuda, LayerInputsComeBackFromHostMemory) {
 
 /// On their way out and in there is one layer's input each at most, however far the caller is ahead of the device.
 TEST_F(Cuda, HostMemoryTakesLayerInputsOffTheDevice) {
-  const auto store = LayerStore::open({.to = Offload::host}, device());
+  const auto store = LayerStore::open(kInHostMemory, device());
   constexpr int64_t kBytes = int64_t{64} << 20;
   const int64_t before = current_bytes();
   reset_peak();

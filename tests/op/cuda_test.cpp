@@ -16,6 +16,9 @@ using torch::Tensor;
 
 namespace {
 
+/// Of the plain path's error: with few queries the two round differently by chance.
+constexpr double kFactor = 3;
+
 class Cuda : public testing::Test {
  protected:
   void SetUp() override {
@@ -68,10 +71,10 @@ TEST_F(Cuda, FlashIsAttention) {
       ASSERT_EQ(attention_path(q, q, form), AttentionPath::flash);
       const Outcome truth = run({}, shape, form, torch::kDouble), plain = run({}, shape, form, torch::kBFloat16),
                     flash = run(AttentionPath::flash, shape, form, torch::kBFloat16);
-      test::ExpectAsExact(flash.output, plain.output, truth.output, "output");
-      test::ExpectAsExact(flash.dq, plain.dq, truth.dq, "dq");
-      test::ExpectAsExact(flash.dk, plain.dk, truth.dk, "dk");
-      test::ExpectAsExact(flash.dv, plain.dv, truth.dv, "dv");
+      test::ExpectAsExact(flash.output, plain.output, truth.output, "output", kFactor);
+      test::ExpectAsExact(flash.dq, plain.dq, truth.dq, "dq", kFactor);
+      test::ExpectAsExact(flash.dk, plain.dk, truth.dk, "dk", kFactor);
+      test::ExpectAsExact(flash.dv, plain.dv, truth.dv, "dv", kFactor);
     }
   }
 }
@@ -123,10 +126,10 @@ TEST_F(Cuda, FlashByChunksOfQueries) {
     const Outcome truth = at_once(leaf(q), leaf(k), leaf(v)),
                   plain = at_once(q.clone().requires_grad_(true), k.clone().requires_grad_(true),
                                   v.clone().requires_grad_(true));
-    test::ExpectAsExact(output, plain.output, truth.output, "output");
-    test::ExpectAsExact(dq, plain.dq, truth.dq, "dq");
-    test::ExpectAsExact(row->dkeys.slice(2, 0, s.T).transpose(1, 2), plain.dk, truth.dk, "dk");
-    test::ExpectAsExact(row->dvalues.slice(2, 0, s.T).transpose(1, 2), plain.dv, truth.dv, "dv");
+    test::ExpectAsExact(output, plain.output, truth.output, "output", kFactor);
+    test::ExpectAsExact(dq, plain.dq, truth.dq, "dq", kFactor);
+    test::ExpectAsExact(row->dkeys.slice(2, 0, s.T).transpose(1, 2), plain.dk, truth.dk, "dk", kFactor);
+    test::ExpectAsExact(row->dvalues.slice(2, 0, s.T).transpose(1, 2), plain.dv, truth.dv, "dv", kFactor);
   }
 }
 
