@@ -101,6 +101,7 @@ def main():
                "process planned, MiB", "measured", "error", "tensors of process"]
     program = arguments.accordion.absolute(), arguments.threads
     planned = {name_of(*point): plan(*program, *point) for point in POINTS}
+
     def write():
         results.write("memory-plan", results.typed(), columns, table(planned, measured), folder=arguments.results, planned=planned,
                       measured=measured)

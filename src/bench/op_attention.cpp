@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "bench/op_parts.h"
-#include "op/attention_flash.h"
 #include "op/attention_path.h"
 
 namespace accordion::bench {

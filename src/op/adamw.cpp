@@ -1,6 +1,5 @@
 #include "op/adamw.h"
 
-#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -12,15 +11,14 @@ using torch::Tensor;
 
 namespace {
 
-constexpr int64_t kAtOnce = int64_t{1} << 24;  // values; the update holds a few times as many beside its arguments
-
-void plain_adamw_step(const Tensor& master, const Tensor& gradient, const Tensor& first, const Tensor& second,
+void plain_adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& first, Tensor& second,
                       const AdamW& form, double correction1, double correction2) {
   const Tensor g = gradient * form.gradient_scale;
   master.mul_(1 - form.lr * form.weight_decay);
   first.lerp_(g, 1 - form.beta1);
   second.mul_(form.beta2).addcmul_(g, g, 1 - form.beta2);
   master.addcdiv_(first, (second.sqrt() / correction2).add_(form.epsilon), -form.lr / correction1);
+  if (!weight.is_same(master)) weight.copy_(master);
 }
 
 /// libtorch's kernel: one pass, with nothing held beside the arguments. It scales the gradient in its place.
@@ -45,7 +43,7 @@ void adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& 
   const auto on_cuda = [](const Tensor& t) {
     return t.is_contiguous() && t.is_cuda() && t.scalar_type() == torch::kFloat;
   };
-  if (on_cuda(master) && on_cuda(gradient) && on_cuda(first) && on_cuda(second) && form.gradient_scale > 0) {
+  if (on_cuda(master) && on_cuda(gradient) && on_cuda(first) && on_cuda(second)) {
     cuda_adamw_step(master, gradient, first, second, form);
     if (narrow) weight.copy_(master);
     return;
@@ -53,14 +51,7 @@ void adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& 
   const auto fits = [](const Tensor& t) { return t.is_contiguous() && cpu::kernel_type(t) == cpu::Type::f32; };
   if (!fits(master) || !fits(gradient) || !fits(first) || !fits(second) ||
       (narrow && (weight.scalar_type() != torch::kBFloat16 || !weight.is_contiguous()))) {
-    const int64_t rows = at::atleast_1d(master).size(0),
-                  at_once = kAtOnce * rows / std::max<int64_t>(1, master.numel()) + 1;
-    for (int64_t begin = 0; begin < rows; begin += at_once) {
-      const auto part = [&](const Tensor& all) { return at::atleast_1d(all).slice(0, begin, begin + at_once); };
-      plain_adamw_step(part(master), part(gradient), part(first), part(second), form, correction1, correction2);
-    }
-    if (narrow) weight.copy_(master);
-    return;
+    return plain_adamw_step(master, weight, gradient, first, second, form, correction1, correction2);
   }
   const cpu::AdamWFactors factors{float(1 - form.lr * form.weight_decay),
                                   float(form.beta1),

@@ -4,7 +4,6 @@
 #include <numeric>
 #include <optional>
 
-#include "op/attention_flash.h"
 #include "op/attention_path.h"
 #include "op/cpu/attention.h"
 #include "op/cpu/tensors.h"

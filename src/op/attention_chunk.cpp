@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "op/attention_flash.h"
 #include "op/attention_path.h"
 #include "op/cpu/attention.h"
 #include "op/cpu/tensors.h"

@@ -1,9 +1,8 @@
-#include "op/attention_flash.h"
-
 #include <algorithm>
 #include <optional>
 #include <vector>
 
+#include "op/attention_path.h"
 #include "op/in_one_order.h"
 
 // From CUDA's runtime, which a CUDA build of libtorch brings; missing with others. Its headers are not needed to build.

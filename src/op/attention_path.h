@@ -8,7 +8,7 @@ namespace accordion::op {
 
 enum class AttentionPath {
   fused,   ///< op/cpu/attention.h: our kernels, where they work
-  flash,   ///< libtorch's flash kernels (op/attention_flash.h): on processors plain causal only
+  flash,   ///< libtorch's flash kernels (see attention_flash()): on processors plain causal only
   blocks,  ///< tiles of libtorch's products: everything, everywhere
 };
 
@@ -43,6 +43,21 @@ AttentionGradients attend_backward(AttentionPath path, const torch::Tensor& q, c
                                    const torch::Tensor& v, const AttentionForm& form, const torch::Tensor& first,
                                    const AttentionResult& result, const torch::Tensor& doutput,
                                    const KeyGradientSums* sums);
+
+/// Whether the CUDA kernel can take these queries and this form: bf16 or f16, heads of a multiple of 8 up to 256, no
+/// soft cap and no ALiBi; tried once, as GPUs before Ampere cannot.
+bool cuda_flash_works(const torch::Tensor& q, const AttentionForm& form);
+
+/// The path by libtorch's flash kernels, FlashAttention-2 on CUDA. On processors plain causal only, and `first` and the
+/// form's window are not looked at. On CUDA `first` holds the pieces, the form the window; gradients are the same on
+/// every run. Memory beside the result: none forward; backward as many f32 gradients of one head's queries as there are
+/// multiprocessors (for that every run gives the same), and dk and dv of each query head at hand.
+AttentionResult attention_flash(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                const AttentionForm& form, const torch::Tensor& first);
+AttentionGradients attention_flash_backward(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                            const AttentionForm& form, const torch::Tensor& first,
+                                            const AttentionResult& result, const torch::Tensor& doutput,
+                                            const KeyGradientSums* sums);
 
 /// The path by tiles of libtorch's products. lse (B,H,T); output (B,T,H,E).
 AttentionResult attention_blocks(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,

@@ -23,7 +23,6 @@ struct Norm : torch::autograd::Function<Norm> {
       return fused(context, *type, x, weight, bias, {x.numel() / x.size(-1), x.size(-1), centred, plus_one, epsilon});
     }
     context->saved_data["fused"] = false;
-    context->saved_data["library"] = library(x, weight, plus_one);
     if (library(x, weight, plus_one)) return by_library(context, x, weight, bias, centred, epsilon);
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor mean = centred ? wide_x.mean(-1, true) : Tensor();          // (...,1)
@@ -39,7 +38,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const variable_list saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &mean = saved[3], &rstd = saved[4];
     if (context->saved_data["fused"].toBool()) return fused_backward(context, gradients[0]);
-    if (context->saved_data["library"].toBool()) return library_backward(context, gradients[0]);
+    if (library(x, weight, context->saved_data["plus_one"].toBool())) return library_backward(context, gradients[0]);
     const Tensor dy = gradients[0].to(cpu::wide_type(x)).reshape({-1, x.size(-1)});  // (N,D)
     const Tensor wide_x = x.to(cpu::wide_type(x));
     const Tensor normal = ((mean.defined() ? wide_x - mean : wide_x) * rstd).view(dy.sizes());  // (N,D)

@@ -2,11 +2,9 @@
 
 #include "op/attention.h"
 #include "op/attention_chunk.h"
-#include "op/attention_flash.h"
 #include "op/attention_path.h"
 #include "op/gradients.h"
 #include "op/head_loss.h"
-#include "op/norm.h"
 
 /// What a GPU does otherwise than a processor; all of it is skipped where there is none.
 namespace accordion::op {
