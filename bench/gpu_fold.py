@@ -102,4 +102,5 @@ def main():
                                   layers=arguments.layers, measured=measured, **about)
 
 
-main()
+if __name__ == "__main__":
+    main()

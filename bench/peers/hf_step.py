@@ -5,9 +5,10 @@
 
 Random weights and tokens; forward with labels, backward, clipping by global norm, AdamW. `bf16` means that weights, gradients and
 Adam's moments are all bf16, the fastest plain loop. --checkpointing computes each layer again in the backward pass. Prints one JSON
-object with the keys of `accordion bench step`.
+object with the keys of `accordion bench step`. --profile adds one more step under the profiler.
 """
 import argparse
+import collections
 import json
 import resource
 import statistics
@@ -15,6 +16,24 @@ import time
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+
+
+def profile(step) -> dict:
+    """What `accordion bench step --profile` says, of kernels on a GPU."""
+    activities = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activities.CPU, activities.CUDA]) as profiler:
+        begin = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - begin
+    kernels, waits = collections.defaultdict(lambda: [0, 0.0]), 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.device_type() == torch.autograd.DeviceType.CUDA:
+            kernels[event.name()][0] += 1
+            kernels[event.name()][1] += event.duration_ns() * 1e-9
+        waits += event.name() in ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+    operators = sorted(({"name": name, "calls": calls, "seconds": spent} for name, (calls, spent) in kernels.items()),
+                       key=lambda one: -one["seconds"])
+    return {"seconds": seconds, "busy": sum(one["seconds"] for one in operators), "waits": waits, "operators": operators}
 
 
 def main() -> None:
@@ -26,6 +45,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--profile", action="store_true", help="kernels of one more step, on a GPU")
     parser.add_argument("--device", default="cpu", help="cpu | cuda: peak_bytes then are those of tensors on it")
     arguments = parser.parse_args()
 
@@ -45,9 +65,7 @@ def main() -> None:
     tokens = torch.randint(0, config.vocab_size, (arguments.rows, arguments.length), device=arguments.device)
     on_gpu = arguments.device != "cpu"
 
-    seconds = []
-    for _ in range(arguments.steps + 1):  # the first one warms up
-        begin = time.perf_counter()
+    def step():
         loss = model(input_ids=tokens, labels=tokens).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -55,6 +73,12 @@ def main() -> None:
         optimizer.zero_grad()
         if on_gpu:
             torch.cuda.synchronize()
+        return loss
+
+    seconds = []
+    for _ in range(arguments.steps + 1):  # the first one warms up
+        begin = time.perf_counter()
+        loss = step()
         seconds.append(time.perf_counter() - begin)
     seconds = seconds[1:]
     print(json.dumps({
@@ -70,6 +94,7 @@ def main() -> None:
         **({"peak_bytes": torch.cuda.max_memory_allocated()} if on_gpu else {}),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "loss": loss.item(),
+        **({"profile": profile(step)} if arguments.profile else {}),
         "torch": torch.__version__,
     }))
 

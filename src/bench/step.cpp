@@ -64,7 +64,7 @@ Transformer open_for(const Recipe& recipe, int64_t length) {
 
 }  // namespace
 
-StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps) {
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps, bool profiled) {
   TimelineFile timeline(recipe.memory.timeline, recipe.model);
   Training training(open_for(recipe, length), recipe);
   const auto& config = training.model.config();
@@ -92,6 +92,7 @@ StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_
   timing.peak_bytes = memory::peak_bytes();
   for (size_t phase = 0; phase < memory::kPhases; ++phase)
     timing.phases[phase] = memory::peak_of(static_cast<memory::Phase>(phase));
+  if (profiled) timing.profile = bench::profile([&] { training.step(batch); }, device().is_cuda());
   return timing;
 }
 

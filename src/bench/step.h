@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 
+#include "bench/profile.h"
 #include "memory/meter.h"
 #include "recipe/recipe.h"
 
@@ -16,11 +18,13 @@ struct StepTiming {
   int64_t peak_bytes = 0;
   std::array<memory::Holding, memory::kPhases> phases = {};  ///< what was live at the peak of each phase
   double loss = 0;
+  std::optional<bench::Profile> profile = {};  ///< of one more step, where that was asked for
 };
 
 /// Times whole optimizer steps (forward, backward, clip, update) on random tokens: one step unmeasured, then `steps`.
-/// With `memory.timeline` the first of them are recorded, which takes a little of their time.
-StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps);
+/// With `memory.timeline` the first of them are recorded, which takes a little of their time. `profiled`: one more step
+/// follows under the profiler.
+StepTiming time_steps(const Recipe& recipe, int64_t length, int64_t rows, int64_t steps, bool profiled = false);
 
 inline constexpr int64_t kWarmUpLength = 64;
 

@@ -20,6 +20,7 @@ struct Gelu : torch::autograd::Function<Gelu> {
     const auto type = cpu::kernel_type(x);
     if (!type) return at::gelu(x, form_name(tanh));
     Tensor y = torch::empty_like(x);
+    RECORD_USER_SCOPE("accordion::gelu");
     cpu::gelu(*type, x.const_data_ptr(), y.mutable_data_ptr(), x.numel(), tanh);
     return y;
   }
@@ -30,6 +31,7 @@ struct Gelu : torch::autograd::Function<Gelu> {
     const auto type = cpu::kernel_type(x);
     if (!type) return {at::gelu_backward(dy, x, form_name(tanh)), Tensor()};
     Tensor dx = torch::empty_like(x);
+    RECORD_USER_SCOPE("accordion::gelu_backward");
     cpu::gelu_backward(*type, x.const_data_ptr(), dy.const_data_ptr(), dx.mutable_data_ptr(), x.numel(), tanh);
     return {dx, Tensor()};
   }
@@ -44,6 +46,7 @@ struct Gated : torch::autograd::Function<Gated> {
     const auto type = cpu::kernel_type(gate);
     if (!type) return plain(gate, form).mul_(up);
     Tensor y = torch::empty_like(gate);
+    RECORD_USER_SCOPE("accordion::gated");
     cpu::gated(*type, cpu::Gate(form), gate.const_data_ptr(), up.const_data_ptr(), y.mutable_data_ptr(), gate.numel());
     return y;
   }
@@ -56,6 +59,7 @@ struct Gated : torch::autograd::Function<Gated> {
     const auto type = cpu::kernel_type(gate);
     if (!type) return {plain_backward(dy * up, gate, form), dy * plain(gate, form), Tensor()};
     Tensor dgate = torch::empty_like(gate), dup = torch::empty_like(up);
+    RECORD_USER_SCOPE("accordion::gated_backward");
     cpu::gated_backward(*type, cpu::Gate(form), gate.const_data_ptr(), up.const_data_ptr(), dy.const_data_ptr(),
                         dgate.mutable_data_ptr(), dup.mutable_data_ptr(), gate.numel());
     return {dgate, dup, Tensor()};

@@ -60,6 +60,7 @@ void adamw_step(Tensor& master, Tensor& weight, const Tensor& gradient, Tensor& 
                                   float(1 / correction2),
                                   float(form.epsilon),
                                   float(form.gradient_scale)};
+  RECORD_USER_SCOPE("accordion::adamw");
   cpu::adamw(factors, master.mutable_data_ptr<float>(),
              narrow ? static_cast<cpu::bf16*>(weight.mutable_data_ptr()) : nullptr, gradient.const_data_ptr<float>(),
              first.mutable_data_ptr<float>(), second.mutable_data_ptr<float>(), master.numel());

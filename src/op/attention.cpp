@@ -56,6 +56,7 @@ AttentionResult fused(const Tensor& q, const Tensor& k, const Tensor& v, const A
   const Tensor slopes = slopes_of(form);
   Tensor output = torch::empty(q.sizes(), q.options());                                            // (B,T,H,E)
   Tensor lse = torch::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(torch::kFloat));  // (B,H,T)
+  RECORD_USER_SCOPE("accordion::attention");
   cpu::attention_forward(call_of(q, k, v, form, slopes, first), output.mutable_data_ptr(),
                          lse.mutable_data_ptr<float>());
   return {output, lse};
@@ -76,6 +77,7 @@ AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor
     place.dk = d.dk.mutable_data_ptr();
     place.dv = d.dv.mutable_data_ptr();
   }
+  RECORD_USER_SCOPE("accordion::attention_backward");
   cpu::attention_backward(call_of(q, k, v, form, slopes, first), strided(result.output),
                           result.lse.const_data_ptr<float>(), strided(doutput), d.dq.mutable_data_ptr(), place);
   return d;

@@ -37,6 +37,7 @@ void drop_gradient(Tensor& weight) { weight.mutable_grad().reset(); }
 Tensor give_gradient(const Tensor& weight, const Tensor& gradient, double factor) {
   torch::NoGradGuard no_grad;
   if (!has_main_gradient(weight)) return (factor == 1 ? gradient : gradient * factor).to(weight.scalar_type());
+  RECORD_USER_SCOPE("accordion::add_gradient");
   cpu::add_to(weight.grad(), gradient, factor);
   return {};
 }
@@ -55,6 +56,7 @@ Tensor give_row_sums(const Tensor& weight, const Tensor& x) {
   if (!type || !has_main_gradient(weight) || !x.is_contiguous()) {
     return give_gradient(weight, x.sum(0, /*keepdim=*/false, cpu::wide_type(x)));
   }
+  RECORD_USER_SCOPE("accordion::column_sums");
   cpu::add_column_sums(*type, x.const_data_ptr(), x.size(0), x.size(1), weight.grad().mutable_data_ptr<float>());
   return {};
 }
@@ -73,6 +75,7 @@ double sum_of_squares(const std::vector<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) {
     const auto type = cpu::kernel_type(tensor);
     if (type && tensor.is_contiguous()) {
+      RECORD_USER_SCOPE("accordion::sum_of_squares");
       sum += cpu::sum_of_squares(*type, tensor.const_data_ptr(), tensor.numel());
     } else {
       const Tensor values = tensor.reshape(-1);

@@ -83,6 +83,7 @@ Tensor softmax_loss(Tensor& logits, const Tensor& targets, const Tensor& weights
                           .soft_cap = float(form.soft_cap),
                           .z_loss = form.z_loss,
                           .label_smoothing = form.label_smoothing};
+  RECORD_USER_SCOPE("accordion::softmax_loss");
   cpu::softmax_loss(*type, how, logits.const_data_ptr(), targets.const_data_ptr<int64_t>(),
                     weights.defined() ? weights.const_data_ptr<float>() : nullptr, targets.numel(), logits.size(1),
                     losses.mutable_data_ptr<float>(), gradient ? logits.mutable_data_ptr() : nullptr);

@@ -58,6 +58,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
       Tensor main = weight.grad();
       if (const auto type = cpu::kernel_type(dy); type && main.scalar_type() == torch::kFloat) {
         const Tensor rows = dy.contiguous(), places = ids.contiguous();
+        RECORD_USER_SCOPE("accordion::embedding_gradient");
         cpu::add_rows(*type, rows.const_data_ptr(), places.const_data_ptr<int64_t>(), rows.size(0), rows.size(1),
                       main.mutable_data_ptr<float>());
       } else {

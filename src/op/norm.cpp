@@ -113,6 +113,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const Tensor mean = centred ? torch::empty({shape.N}, numbers) : Tensor();  // (N)
     const Tensor rstd = torch::empty({shape.N}, numbers);                       // (N)
     Tensor y = torch::empty_like(x);                                            // (...,D)
+    RECORD_USER_SCOPE("accordion::norm");
     cpu::norm(type, shape, x.const_data_ptr(), weight.contiguous().const_data_ptr(),
               bias ? bias->contiguous().const_data_ptr() : nullptr, y.mutable_data_ptr(),
               centred ? mean.mutable_data_ptr<float>() : nullptr, rstd.mutable_data_ptr<float>());
@@ -131,6 +132,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const Tensor dweight = sums(context->needs_input_grad(1)), dbias = sums(wants_bias);  // (D)
     Tensor dx = torch::empty_like(x);                                                     // (...,D)
     const auto place = [](const Tensor& t) { return t.defined() ? t.mutable_data_ptr<float>() : nullptr; };
+    RECORD_USER_SCOPE("accordion::norm_backward");
     cpu::norm_backward(*cpu::kernel_type(x), shape, x.const_data_ptr(), weight.contiguous().const_data_ptr(),
                        place(mean), place(rstd), dy.const_data_ptr(), dx.mutable_data_ptr(), place(dweight),
                        place(dbias));

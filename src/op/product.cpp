@@ -98,6 +98,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
   if (widens(a)) return widened_affine(a, b, {});
   if (!through_onednn(a, b)) return a.mm(b);
   Tensor result = torch::empty({a.size(0), b.size(1)}, a.options());
+  RECORD_USER_SCOPE("accordion::product");
   at::native::mkldnn_matmul(a, b, result, 0, 1);
   return result;
 }
@@ -106,8 +107,10 @@ void add_product(Tensor& sum, const Tensor& a, const Tensor& b) {
   if (widens(a) && sum.scalar_type() == torch::kFloat) {
     add_widened_product(sum, a, b);
   } else if (sum.scalar_type() != a.scalar_type()) {
+    RECORD_USER_SCOPE("accordion::add_product");
     cpu::add_to(sum, product(a, b));
   } else if (through_onednn(a, b)) {
+    RECORD_USER_SCOPE("accordion::product");
     at::native::mkldnn_matmul(a, b, sum, 1, 1);
   } else {
     sum.addmm_(a, b);

@@ -36,6 +36,7 @@ Tensor turn(const Tensor& any_x, const Tensor& cos, const Tensor& sin, double si
   Tensor y = x.is_contiguous() ? in_place_of(x) : torch::empty(x.sizes(), x.options());
   const cpu::RotaryShape shape{x.size(0),   x.size(1),   x.size(2),   x.size(3),     cos.size(-1),
                                x.stride(0), x.stride(1), x.stride(2), cos.dim() == 3};
+  RECORD_USER_SCOPE("accordion::rotary");
   cpu::rotate(*type, shape, x.const_data_ptr(), cos.contiguous().const_data_ptr<float>(),
               sin.contiguous().const_data_ptr<float>(), float(sign), y.mutable_data_ptr());
   return y;  // (B,T,H,E)
