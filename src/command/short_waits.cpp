@@ -5,10 +5,12 @@
 // The runtime reads its settings from the environment while it is loaded, before main(). So this runs earlier still,
 // before any library's own start: it puts the setting into the environment and starts the program once more.
 
+#include <alloca.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
-#include <vector>
+#include <iterator>
 
 namespace {
 
@@ -17,15 +19,15 @@ constexpr const char* kTheirs[] = {"GOMP_SPINCOUNT=", "OMP_WAIT_POLICY=", "KMP_B
 constexpr const char* kOurs[] = {"GOMP_SPINCOUNT=1000", "KMP_BLOCKTIME=0"};
 
 void wait_shortly(int, char** arguments, char** environment) {
-  std::vector<char*> wider;
-  for (char** at = environment; *at != nullptr; ++at) {
+  size_t count = 0;
+  for (; environment[count] != nullptr; ++count)
     for (const char* name : kTheirs)
-      if (std::strncmp(*at, name, std::strlen(name)) == 0) return;
-    wider.push_back(*at);
-  }
-  for (const char* setting : kOurs) wider.push_back(const_cast<char*>(setting));
-  wider.push_back(nullptr);
-  ::execve("/proc/self/exe", arguments, wider.data());  // where that cannot be, threads spin
+      if (std::strncmp(environment[count], name, std::strlen(name)) == 0) return;
+  // On the stack: nothing may be allocated this early.
+  auto** wider = static_cast<const char**>(alloca((count + std::size(kOurs) + 1) * sizeof(const char*)));
+  std::copy_n(environment, count, wider);
+  *std::copy(std::begin(kOurs), std::end(kOurs), wider + count) = nullptr;
+  ::execve("/proc/self/exe", arguments, const_cast<char**>(wider));  // where that cannot be, threads spin
 }
 
 [[gnu::section(".preinit_array"), gnu::used]] void (*const before_all)(int, char**, char**) = wait_shortly;
