@@ -56,7 +56,7 @@ struct ModelConfig {
   bool tied_head = false;
   double initializer_range = 0.02;
   int64_t bos = -1, eos = -1;  // token ids; -1 = none
-  int64_t pad = -1;            // its embedding starts at 0
+  int64_t pad = -1;            // the embedding's row that starts at 0 and learns nothing from inputs; -1 = none
   nlohmann::json original;     // the config.json it came from; written back with what changed
 
   int64_t window_of(int64_t layer) const { return windows.empty() ? 0 : windows[static_cast<size_t>(layer)]; }

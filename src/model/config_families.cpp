@@ -19,55 +19,36 @@ MlpKind gelu_kind(const Keys& keys, const std::string& key, const std::string& f
   throw keys.error(key, "'" + name + "' is not supported; one of: gelu, gelu_new, gelu_fast, gelu_pytorch_tanh");
 }
 
-/// A rotary setting from the newer spelling (inside rope_parameters) or one of the older keys; two values that differ
-/// are an error, since versions of transformers disagree on which holds.
-double rotary_value(const Keys& keys, const std::string& newer, std::initializer_list<const char*> older,
-                    double fallback) {
-  std::optional<double> found;
-  const auto take = [&](const Keys& place, const std::string& key) {
-    if (!place.has(key)) return;
-    const double value = place.positive(key, 0);
-    if (found && *found != value) throw keys.error(key, "is set twice, to different values");
-    found = value;
-  };
-  if (keys.has("rope_parameters")) take(keys.inside("rope_parameters"), newer);
-  for (const char* key : older) take(keys, key);
-  return found.value_or(fallback);
+/// A size under the family's own name or under the common one that transformers maps to it (its `attribute_map`).
+int64_t mapped_count(const Keys& keys, const std::string& own, const std::string& common,
+                     std::optional<int64_t> fallback = {}) {
+  if (!keys.has(common)) return fallback ? keys.count(own, *fallback) : keys.count(own);
+  const auto count = keys.count(common);
+  if (keys.has(own) && keys.count(own) != count)
+    throw keys.error(common, "and " + own + " are two names of one setting, set to different values");
+  return count;
 }
 
-ModelConfig::RotaryScaling rotary_scaling(const Keys& keys) {
-  using Kind = ModelConfig::RotaryScaling::Kind;
-  ModelConfig::RotaryScaling scaling;
-  const bool older = keys.has("rope_scaling");
-  if (!older && !keys.has("rope_parameters")) return scaling;
-  const Keys inside = keys.inside(older ? "rope_scaling" : "rope_parameters");
-  const auto kind = inside.word("rope_type", inside.word("type", "default"));
-  if (kind == "default") return scaling;
-  if (kind != "linear" && kind != "llama3") {
-    throw inside.error("rope_type", "'" + kind + "' is not supported; one of: default, linear, llama3");
-  }
-  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
-    if ((kind == "llama3" || std::string(key) == "factor") && !inside.has(key)) throw inside.error(key, "is missing");
-  }
-  scaling.factor = inside.positive("factor", 1);
-  scaling.kind = Kind::linear;
-  if (kind == "llama3") {
-    scaling.kind = Kind::llama3;
-    scaling.low_frequency = inside.positive("low_freq_factor", 1);
-    scaling.high_frequency = inside.positive("high_freq_factor", 4);
-    scaling.original_positions = inside.count("original_max_position_embeddings", 8192);
-    if (scaling.high_frequency <= scaling.low_frequency)
-      throw inside.error("high_freq_factor", "must be above low_freq_factor");
-  }
-  return scaling;
+/// The row of the embedding that PyTorch's padding_idx = pad_token_id stands for; -1 = none. A negative id counts from
+/// the end, as in PyTorch.
+int64_t padding_row(const Keys& keys, int64_t vocabulary, int64_t absent = -1) {
+  if (!keys.has("pad_token_id")) return keys.named("pad_token_id") ? -1 : absent;
+  const auto id = keys.token("pad_token_id");
+  if (id < -vocabulary || id >= vocabulary)
+    throw keys.error("pad_token_id", std::to_string(id) + " is outside of the vocabulary of " +
+                                         std::to_string(vocabulary) + ", as its embedding's padding row");
+  return id < 0 ? vocabulary + id : id;
 }
 
 void read_gpt2(const Keys& keys, ModelConfig& config) {
-  config.layers = keys.count("n_layer");
-  config.width = keys.count("n_embd");
-  config.heads = config.kv_heads = keys.count("n_head");
-  config.inner = keys.count("n_inner", 4 * config.width);
-  config.max_positions = keys.count("n_positions", keys.count("n_ctx", 1024));
+  config.layers = mapped_count(keys, "n_layer", "num_hidden_layers");
+  config.width = mapped_count(keys, "n_embd", "hidden_size");
+  config.heads = config.kv_heads = mapped_count(keys, "n_head", "num_attention_heads");
+  config.inner = keys.count_or_null("n_inner", 4 * config.width, 4 * config.width);
+  config.max_positions = mapped_count(keys, "n_positions", "max_position_embeddings", 1024);
+  if (keys.has("n_ctx") && keys.count("n_ctx") != config.max_positions)
+    keys.note("n_ctx",
+              "is not read by transformers; the model has n_positions = " + std::to_string(config.max_positions));
   config.norm_epsilon = keys.positive("layer_norm_epsilon", 1e-5);
   config.norm = NormKind::layer_norm;
   config.norm_bias = config.mlp_bias = config.qkv_bias = config.output_bias = true;
@@ -89,37 +70,35 @@ void read_gpt_neox(const Keys& keys, ModelConfig& config) {
   config.norm_bias = config.mlp_bias = true;
   config.qkv_bias = config.output_bias = keys.flag("attention_bias", true);
   config.mlp = gelu_kind(keys, "hidden_act", "gelu");
-  config.rotary_base = rotary_value(keys, "rope_theta", {"rotary_emb_base", "rope_theta"}, 10000);
-  config.rotary_fraction = rotary_value(keys, "partial_rotary_factor", {"rotary_pct", "partial_rotary_factor"}, 0.25);
-  config.rotary_scaling = rotary_scaling(keys);
+  read_rotary(keys, {"rotary_emb_base", "rotary_pct", 0.25}, config);
   config.parallel_residual = keys.flag("use_parallel_residual", true);
   config.tied_head = keys.flag("tie_word_embeddings", false);
 }
 
 /// What llama and the families that came from it spell alike; MLP and head are SwiGLU and untied unless they say so.
-void read_llama_like(const Keys& keys, ModelConfig& config, int64_t max_positions) {
+/// `kv_heads`: where num_key_value_heads is absent (null says as many as heads); none = as many as heads.
+void read_llama_like(const Keys& keys, ModelConfig& config, int64_t max_positions, std::optional<int64_t> kv_heads) {
   config.layers = keys.count("num_hidden_layers");
   config.width = keys.count("hidden_size");
   config.heads = keys.count("num_attention_heads");
-  config.kv_heads = keys.count("num_key_value_heads", config.heads);
-  config.head_width = keys.count("head_dim", std::max<int64_t>(1, config.width / config.heads));
+  config.kv_heads = keys.count_or_null("num_key_value_heads", kv_heads.value_or(config.heads), config.heads);
+  const auto head_width = std::max<int64_t>(1, config.width / config.heads);
+  config.head_width = keys.count_or_null("head_dim", head_width, head_width);
   config.inner = keys.count("intermediate_size");
   config.max_positions = keys.count("max_position_embeddings", max_positions);
   config.norm_epsilon = keys.positive("rms_norm_eps", 1e-6);
   config.norm = NormKind::rms_norm;
   config.mlp = MlpKind::swiglu;
-  config.rotary_base = rotary_value(keys, "rope_theta", {"rope_theta"}, 10000);
-  config.rotary_fraction = rotary_value(keys, "partial_rotary_factor", {"partial_rotary_factor"}, 1);
+  read_rotary(keys, {"rope_theta", "partial_rotary_factor"}, config);
   if (config.rotary_fraction != 1) {
     throw keys.error("partial_rotary_factor", "other than 1 is not supported in " + name_of(config.family));
   }
-  config.rotary_scaling = rotary_scaling(keys);
   config.tied_head = keys.flag("tie_word_embeddings", false);
-  config.pad = keys.token("pad_token_id");
+  config.pad = padding_row(keys, config.vocabulary);
 }
 
 void read_llama(const Keys& keys, ModelConfig& config) {
-  read_llama_like(keys, config, 2048);
+  read_llama_like(keys, config, 2048, {});
   config.qkv_bias = config.output_bias = keys.flag("attention_bias", false);
   config.mlp_bias = keys.flag("mlp_bias", false);
   keys.only("hidden_act", {"silu", "swish"});
@@ -147,35 +126,41 @@ std::vector<int64_t> windows(const Keys& keys, int64_t layers, int64_t window, a
 }
 
 void read_mistral(const Keys& keys, ModelConfig& config) {
-  read_llama_like(keys, config, 4096 * 32);
+  read_llama_like(keys, config, 4096 * 32, 8);
   keys.only("layer_types", {});  // transformers lets every layer slide all the same
   config.windows =
-      windows(keys, config.layers, keys.count_or_off("sliding_window", 4096), [](int64_t) { return true; });
+      windows(keys, config.layers, keys.count_or_null("sliding_window", 4096, 0), [](int64_t) { return true; });
   keys.only("hidden_act", {"silu", "swish"});
 }
 
 void read_qwen2(const Keys& keys, ModelConfig& config) {
-  read_llama_like(keys, config, 32768);
+  read_llama_like(keys, config, 32768, 32);
   config.qkv_bias = true;
-  const int64_t window = keys.flag("use_sliding_window", false) ? keys.count_or_off("sliding_window", 4096) : 0;
+  const int64_t given = keys.count_or_null("sliding_window", 4096, 0);
+  const int64_t window = keys.flag("use_sliding_window", false) ? given : 0;
   const int64_t full = keys.count("max_window_layers", 28, 0);
   config.windows = windows(keys, config.layers, window, [full](int64_t l) { return l >= full; });
   keys.only("hidden_act", {"silu", "swish"});
 }
 
 void read_gemma2(const Keys& keys, ModelConfig& config) {
-  read_llama_like(keys, config, 8192);
+  for (const char* key : {"num_key_value_heads", "query_pre_attn_scalar"}) {
+    if (!keys.has(key)) throw keys.error(key, "is missing; its default differs between versions of transformers");
+  }
+  read_llama_like(keys, config, 8192, {});
   config.head_width = keys.count("head_dim", 256);
   config.qkv_bias = config.output_bias = keys.flag("attention_bias", false);
   config.tied_head = keys.flag("tie_word_embeddings", true);
-  if (!keys.named("pad_token_id")) config.pad = 0;
+  config.pad = padding_row(keys, config.vocabulary, 0);
   config.norm_plus_one = config.post_norms = true;
   config.embedding_scale = std::sqrt(static_cast<double>(config.width));
-  config.attention_scale = 1 / std::sqrt(static_cast<double>(keys.count("query_pre_attn_scalar", 256)));
+  config.attention_scale = 1 / std::sqrt(static_cast<double>(keys.count("query_pre_attn_scalar")));
   config.attention_soft_cap = keys.positive_or_off("attn_logit_softcapping", 50);
   config.final_soft_cap = keys.positive_or_off("final_logit_softcapping", 30);
-  config.windows =
-      windows(keys, config.layers, keys.count_or_off("sliding_window", 4096), [](int64_t l) { return l % 2 == 0; });
+  const auto window = keys.count_or_null("sliding_window", 4096, 0);
+  if (window == 0 && !keys.has("layer_types"))
+    throw keys.error("sliding_window", "is null, but every second layer slides");
+  config.windows = windows(keys, config.layers, window, [](int64_t l) { return l % 2 == 0; });
   config.mlp = MlpKind::geglu;  // hidden_act stands in published files too, but transformers reads this one
   if (gelu_kind(keys, "hidden_activation", "gelu_pytorch_tanh") != MlpKind::gelu_tanh) {
     throw keys.error("hidden_activation", "other than gelu_pytorch_tanh is not supported in gemma2");
@@ -184,9 +169,9 @@ void read_gemma2(const Keys& keys, ModelConfig& config) {
 }
 
 void read_mpt(const Keys& keys, ModelConfig& config) {
-  config.layers = keys.count("n_layers");
-  config.width = keys.count("d_model");
-  config.heads = config.kv_heads = keys.count("n_heads");
+  config.layers = mapped_count(keys, "n_layers", "num_hidden_layers");
+  config.width = mapped_count(keys, "d_model", "hidden_size");
+  config.heads = config.kv_heads = mapped_count(keys, "n_heads", "num_attention_heads");
   config.inner = 4 * config.width;  // transformers knows no other ratio
   config.max_positions = keys.count("max_seq_len", 2048);
   config.norm_epsilon = keys.positive("layer_norm_epsilon", 1e-5);
@@ -198,16 +183,18 @@ void read_mpt(const Keys& keys, ModelConfig& config) {
   keys.only("no_bias", {true});
   keys.only("norm_type", {"low_precision_layernorm", "layernorm"});
   keys.only("logit_scale", {});
+  keys.only("embedding_fraction", {1});
   if (!keys.has("attn_config")) return;
   const Keys attention = keys.inside("attn_config");
   if (attention.has("softmax_scale")) config.attention_scale = attention.positive("softmax_scale", 1);
   attention.only("alibi", {true});
   attention.only("alibi_bias_max", {8});  // transformers reads it and takes 8 all the same
   attention.only("attn_type", {"multihead_attention"});
-  attention.only("clip_qkv", {});
+  attention.only("clip_qkv", {0});
   attention.only("prefix_lm", {false});
   attention.only("qk_ln", {false});
   attention.only("attn_uses_sequence_id", {false});
+  attention.only("rope", {false});
 }
 
 }  // namespace

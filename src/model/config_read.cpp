@@ -60,25 +60,69 @@ void check(const Keys& keys, ModelConfig& config) {
   keys.only("add_cross_attention", {false});
   keys.only("is_encoder_decoder", {false});
   keys.only("pruned_heads", {json::object()});
+  // Keys by which transformers 5 takes other files, or another configuration for each layer.
+  for (const char* key : {"transformers_weights", "configuration_files", "per_layer_config"}) keys.only(key, {});
 }
 
-/// Says once for each file that dropout is taken as 0.
-void notice_dropout(const Keys& keys, const std::string& origin) {
+/// Keeps a note that dropout is taken as 0.
+void note_dropout(const Keys& keys) {
   constexpr std::array names{"resid_pdrop",       "embd_pdrop",     "emb_pdrop",       "attn_pdrop",
                              "attention_dropout", "hidden_dropout", "residual_dropout"};
-  static std::mutex mutex;
-  static std::set<std::string> told;
   std::vector<Keys> places{keys};
   if (keys.has("attn_config")) places.push_back(keys.inside("attn_config"));
+  std::vector<std::string> above;
   for (const auto& place : places) {
     for (const char* name : names) {
-      if (place.real(name, 0) == 0) continue;
-      const std::lock_guard lock(mutex);
-      if (told.insert(origin).second) {
-        std::cerr << "notice: " << origin << ": " << name << " is taken as 0, like every dropout\n";
-      }
-      return;
+      if (!place.has(name) || place.real(name, 0) == 0) continue;
+      if (above.empty()) place.note(name, "is taken as 0, like every dropout");
+      above.emplace_back(name);
     }
+  }
+}
+
+/// What transformers writes beside a model and what says nothing about its log-probabilities: other tasks than this,
+/// defaults of generation, how something was computed or stored.
+const std::set<std::string>& bookkeeping() {
+  static const std::set<std::string> names{
+      // of every configuration
+      "model_type", "architectures", "transformers_version", "_name_or_path", "name_or_path", "_commit_hash",
+      "torch_dtype", "dtype", "use_bfloat16", "auto_map", "attn_implementation", "_attn_implementation",
+      "_attn_implementation_autoset", "return_dict", "output_hidden_states", "output_attentions", "use_cache",
+      "torchscript", "gradient_checkpointing", "is_decoder", "tie_encoder_decoder", "cross_attention_hidden_size",
+      "chunk_size_feed_forward", "tf_legacy_loss", "xla_device", "tokenizer_class", "prefix", "bos_token_id",
+      "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
+      // of classification and the like
+      "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params",
+      "classifier_dropout", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
+      "summary_first_dropout",
+      // of generation
+      "max_length", "max_new_tokens", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
+      "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+      "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores",
+      "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
+      "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "cache_implementation",
+      // of the families: not read by transformers, or the same sums in another order
+      "learned_pos_emb", "pretraining_tp", "reorder_and_upcast_attn", "verbose", "init_device", "init_config",
+      "attn_impl"};
+  return names;
+}
+
+/// Keeps a note of the keys that would be left out of account without a word.
+void note_unread(const Keys& keys) {
+  std::string names;
+  for (const auto& name : keys.unread()) {
+    if (bookkeeping().count(name.substr(name.rfind('.') + 1)) == 0) names += (names.empty() ? "" : ", ") + name;
+  }
+  if (!names.empty()) keys.note(names + ":", "not known here and left out of account");
+}
+
+/// Tells the notes of a file, each once however often the file is read.
+void tell(const Keys& keys, const std::string& origin) {
+  static std::mutex mutex;
+  static std::set<std::string> told;
+  const std::lock_guard lock(mutex);
+  for (const auto& note : keys.notes()) {
+    if (told.insert(origin + ": " + note).second) std::cerr << "notice: " << origin << ": " << note << "\n";
   }
 }
 
@@ -99,7 +143,9 @@ ModelConfig parse_model_config(const json& document, const std::string& origin) 
   read_family(keys, config);
   read_own(keys, config);
   check(keys, config);
-  notice_dropout(keys, origin);
+  note_dropout(keys);
+  note_unread(keys);
+  tell(keys, origin);
   config.original = document;
   return config;
 }

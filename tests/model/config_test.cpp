@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/error.h"
 
@@ -113,6 +114,145 @@ TEST(Config, Llama3ScalingInBothSpellings) {
   scaling["rope_theta"] = 500000.0;
   const auto newer = parse_model_config(changed("llama-3-8b", {{"rope_parameters", scaling}}), "config.json");
   EXPECT_EQ(model_config_json(newer), model_config_json(older));
+}
+
+struct Spelling {
+  const char* model;
+  json changes;
+  double base, fraction, factor;
+};
+
+TEST(Config, RotarySettingsStandInManyPlaces) {
+  const json theta{{"rope_theta", 500.0}},
+      types{"full_attention", "full_attention", "full_attention", "full_attention"};
+  const json linear{{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 500.0}};
+  const std::vector<Spelling> spellings{
+      {"qwen2-tiny", {{"rope_theta", 500.0}}, 500, 1, 1},
+      {"qwen2-tiny", {{"rope_theta", 500}, {"rope_scaling", nullptr}}, 500, 1, 1},
+      {"qwen2-tiny", {{"rope_scaling", theta}}, 500, 1, 1},
+      {"qwen2-tiny", {{"rope_parameters", theta}}, 500, 1, 1},
+      {"qwen2-tiny", {{"rope_scaling", linear}}, 500, 1, 2},
+      {"qwen2-tiny", {{"rope_parameters", linear}, {"rope_scaling", linear}}, 500, 1, 2},
+      {"qwen2-tiny", {{"rope_theta", 500.0}, {"rope_scaling", {{"type", "linear"}, {"factor", 2}}}}, 500, 1, 2},
+      {"qwen2-tiny", {{"layer_types", types}, {"rope_parameters", {{"full_attention", linear}}}}, 500, 1, 2},
+      {"pythia-70m", {{"rotary_pct", 0.5}, {"rotary_emb_base", 500}}, 500, 0.5, 1},
+      {"pythia-70m",
+       {{"rotary_pct", 0.5}, {"rotary_emb_base", 500}, {"partial_rotary_factor", 0.5}, {"rope_theta", 500}},
+       500,
+       0.5,
+       1},
+      {"pythia-70m", {{"rope_parameters", {{"rope_theta", 500}, {"partial_rotary_factor", 0.5}}}}, 500, 0.5, 1},
+      {"pythia-70m", {{"rope_parameters", theta}}, 500, 0.25, 1},
+  };
+  for (const auto& spelling : spellings) {
+    auto document = preset(spelling.model).original;
+    for (const char* key : {"rope_theta", "rotary_emb_base", "rotary_pct"}) document.erase(key);
+    document.update(spelling.changes);
+    const auto config = parse_model_config(document, "config.json");
+    EXPECT_EQ(config.rotary_base, spelling.base) << spelling.changes;
+    EXPECT_EQ(config.rotary_fraction, spelling.fraction) << spelling.changes;
+    EXPECT_EQ(config.rotary_scaling.factor, spelling.factor) << spelling.changes;
+    const auto again = parse_model_config(model_config_json(config), "written");
+    EXPECT_EQ(again.rotary_base, spelling.base) << spelling.changes;
+    EXPECT_EQ(again.rotary_fraction, spelling.fraction) << spelling.changes;
+    EXPECT_EQ(again.rotary_scaling.factor, spelling.factor) << spelling.changes;
+  }
+}
+
+TEST(Config, NotesWhatIsLeftOutOfAccount) {
+  const auto notes_of = [](const std::string& model, const json& changes) {
+    static int number = 0;  // each note is told once for a file
+    testing::internal::CaptureStderr();
+    parse_model_config(changed(model, changes), "config-" + std::to_string(++number) + ".json");
+    return testing::internal::GetCapturedStderr();
+  };
+  for (const auto& entry : std::filesystem::directory_iterator(kModels))
+    EXPECT_EQ(notes_of(entry.path().stem().string(), {}), "") << entry.path();
+  EXPECT_THAT(notes_of("llama-2-7b", {{"use_qk_norm", true}, {"temperature", 0.5}, {"sparsity", nullptr}}),
+              HasSubstr(".json: sparsity, use_qk_norm: not known here and left out of account\n"));
+  EXPECT_THAT(
+      notes_of("gpt3-111m-alibi", {{"attn_config", {{"alibi", true}, {"kv_n_heads", 2}, {"attn_impl", "torch"}}}}),
+      HasSubstr(".json: attn_config.kv_n_heads: not known"));
+  EXPECT_THAT(notes_of("llama-2-7b", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}, {"beta_fast", 1}}}}),
+              HasSubstr("rope_scaling.beta_fast has no meaning with rope_type 'linear'"));
+  EXPECT_THAT(notes_of("gpt2-124m", {{"n_ctx", 2048}}), HasSubstr("n_ctx is not read by transformers"));
+}
+
+TEST(Config, ValuesThatVersionsDisagreeOnAreRefused) {
+  const json default_type{{"rope_type", "default"}, {"rope_theta", 500.0}};
+  const std::vector<std::pair<std::string, std::pair<json, std::string>>> cases{
+      {"llama-2-7b", {{{"rope_scaling", {{"type", "linear"}, {"rope_type", "default"}, {"factor", 2}}}}, "differ"}},
+      {"llama-2-7b", {{{"rope_scaling", {{"factor", 2.0}}}}, "rope_scaling.rope_type is missing beside factor"}},
+      {"llama-2-7b", {{{"rope_scaling", {{"type", "linear"}, {"factr", 2.0}, {"factor", 1}}}}, "factr is unknown"}},
+      {"llama-2-7b", {{{"rope_scaling", default_type}}, "rope_theta is set twice"}},
+      {"llama-2-7b",
+       {{{"rope_scaling", {{"type", "linear"}, {"factor", 2}}}, {"rope_parameters", {{"rope_theta", 10000}}}},
+        "rope_parameters holds rotary settings that differ"}},
+      {"llama-2-7b", {{{"rope_parameters", {{"full_attention", default_type}}}}, "layer_types does not name it"}},
+      {"qwen2-tiny",
+       {{{"layer_types", {"full_attention", "sliding_attention", "full_attention", "full_attention"}},
+         {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}}},
+        "rope_parameters.sliding_attention is missing"}},
+      {"qwen2-tiny",
+       {{{"layer_types", {"full_attention", "sliding_attention", "full_attention", "full_attention"}},
+         {"rope_parameters",
+          {{"full_attention", {{"rope_type", "default"}}},
+           {"sliding_attention", {{"rope_type", "linear"}, {"factor", 2}}}}}},
+        "rope_parameters holds rotary settings that differ"}},
+      {"pythia-70m", {{{"rope_theta", 500}}, "rope_theta is not read by transformers in gpt_neox"}},
+      {"pythia-70m", {{{"partial_rotary_factor", 1}}, "partial_rotary_factor is not read by transformers"}},
+      {"gpt2-124m", {{{"hidden_size", 512}}, "hidden_size and n_embd are two names of one setting"}},
+      {"gpt2-124m", {{{"tie_word_embeddings", nullptr}}, "tie_word_embeddings is null"}},
+      {"gemma-2-tiny", {{{"num_key_value_heads", nullptr}}, "num_key_value_heads is missing"}},
+      {"gemma-2-tiny", {{{"query_pre_attn_scalar", nullptr}}, "query_pre_attn_scalar is missing"}},
+      {"gemma-2-tiny", {{{"sliding_window", nullptr}}, "sliding_window is null"}},
+      {"gemma-2-tiny", {{{"head_dim", nullptr}}, "head_dim is null"}},
+      {"llama-2-7b", {{{"pad_token_id", 32000}}, "pad_token_id 32000 is outside"}},
+      {"llama-2-7b", {{{"pad_token_id", -32001}}, "pad_token_id -32001 is outside"}},
+      {"llama-2-7b", {{{"per_layer_config", json::object()}}, "per_layer_config {} is not supported"}},
+      {"llama-2-7b", {{{"transformers_weights", "other.safetensors"}}, "transformers_weights"}},
+  };
+  for (const auto& [model, test] : cases) EXPECT_THAT(message_of(changed(model, test.first)), HasSubstr(test.second));
+}
+
+TEST(Config, DefaultsAreThoseOfTheFamily) {
+  const auto without = [](const std::string& name, const std::string& key) {
+    auto document = preset(name).original;
+    document.erase(key);
+    return parse_model_config(document, "config.json");
+  };
+  const auto null = [](const std::string& name, const char* key) {
+    return parse_model_config(changed(name, {{key, nullptr}}), "config.json");
+  };
+  EXPECT_EQ(without("mistral-tiny", "num_key_value_heads").kv_heads, 8);
+  EXPECT_EQ(null("mistral-7b", "num_key_value_heads").kv_heads, 32);
+  EXPECT_EQ(null("qwen2-tiny", "num_key_value_heads").kv_heads, 8);
+  EXPECT_EQ(null("llama-2-7b", "num_key_value_heads").kv_heads, 32);
+  EXPECT_EQ(null("llama-2-7b", "head_dim").head_width, 128);
+  EXPECT_EQ(without("gemma-2-9b", "pad_token_id").pad, 0);
+  EXPECT_EQ(null("gemma-2-9b", "pad_token_id").pad, -1);
+  EXPECT_EQ(null("llama-2-7b", "pad_token_id").pad, -1);
+  EXPECT_EQ(without("gpt2-124m", "n_positions").max_positions, 1024);
+  const auto pad = [](const std::string& name, int64_t id) {
+    return parse_model_config(changed(name, {{"pad_token_id", id}}), "config.json").pad;
+  };
+  EXPECT_EQ(pad("llama-2-7b", 0), 0);
+  EXPECT_EQ(pad("llama-2-7b", -1), 31999);  // as PyTorch counts
+  EXPECT_EQ(pad("gpt2-124m", 3), -1);       // transformers gives these families' embeddings no padding row
+  EXPECT_EQ(pad("pythia-70m", 3), -1);
+  EXPECT_EQ(pad("gpt3-111m-alibi", 3), -1);
+}
+
+TEST(Config, CommonNamesOfSizes) {
+  auto document = preset("gpt2-124m").original;
+  for (const auto& [own, common] : std::map<std::string, std::string>{{"n_layer", "num_hidden_layers"},
+                                                                      {"n_embd", "hidden_size"},
+                                                                      {"n_head", "num_attention_heads"},
+                                                                      {"n_positions", "max_position_embeddings"}}) {
+    document[common] = document[own];
+    document.erase(own);
+  }
+  EXPECT_EQ(parse_model_config(document, "config.json").parameters(), 124'439'808);
 }
 
 std::vector<int64_t> windows_of(const std::string& name, const json& changes) {
