@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <iostream>
 #include <map>
 #include <set>
 #include <utility>
@@ -33,11 +34,14 @@ struct FamilyNames {
   Rule embedding, positions, final_norm, head;
   std::string layers;  ///< before a layer's number
   std::vector<Rule> layer;
+  std::vector<std::string> buffers;  ///< how names of what is no weight end, which older versions saved too
+  std::string newer_head = head.theirs;
 };
 
 FamilyNames family_names(Family family) {
   const std::vector<std::string> qkv{"query", "key", "value"};
   const Rule head{"lm_head", {"head"}};
+  const std::string frequencies = ".rotary_emb.inv_freq";
   switch (family) {
     case Family::gpt2:
       return {"transformer.",
@@ -51,7 +55,8 @@ FamilyNames family_names(Family family) {
                {"attn.c_proj", {"output"}, Layout::transposed},
                {"ln_2", {"mlp_norm"}},
                {"mlp.c_fc", {"up"}, Layout::transposed},
-               {"mlp.c_proj", {"down"}, Layout::transposed}}};
+               {"mlp.c_proj", {"down"}, Layout::transposed}},
+              {".attn.bias", ".attn.masked_bias"}};
     case Family::gpt_neox:
       return {"gpt_neox.",
               {"embed_in", {"embedding"}},
@@ -64,7 +69,9 @@ FamilyNames family_names(Family family) {
                {"attention.dense", {"output"}},
                {"post_attention_layernorm", {"mlp_norm"}},
                {"mlp.dense_h_to_4h", {"up"}},
-               {"mlp.dense_4h_to_h", {"down"}}}};
+               {"mlp.dense_4h_to_h", {"down"}}},
+              {".attention.bias", ".attention.masked_bias", frequencies},
+              "lm_head"};
     case Family::llama:
     case Family::mistral:
     case Family::qwen2:
@@ -82,7 +89,8 @@ FamilyNames family_names(Family family) {
                {"post_attention_layernorm", {"mlp_norm"}},
                {"mlp.gate_proj", {"gate"}},
                {"mlp.up_proj", {"up"}},
-               {"mlp.down_proj", {"down"}}}};
+               {"mlp.down_proj", {"down"}}},
+              {frequencies}};
     case Family::gemma2:
       return {"model.",
               {"embed_tokens", {"embedding"}},
@@ -100,7 +108,8 @@ FamilyNames family_names(Family family) {
                {"mlp.gate_proj", {"gate"}},
                {"mlp.up_proj", {"up"}},
                {"mlp.down_proj", {"down"}},
-               {"post_feedforward_layernorm", {"mlp_post_norm"}}}};
+               {"post_feedforward_layernorm", {"mlp_post_norm"}}},
+              {frequencies}};
     case Family::mpt:
       return {"transformer.",
               {"wte", {"embedding"}},
@@ -113,14 +122,15 @@ FamilyNames family_names(Family family) {
                {"attn.out_proj", {"output"}},
                {"norm_2", {"mlp_norm"}},
                {"ffn.up_proj", {"up"}},
-               {"ffn.down_proj", {"down"}}}};
+               {"ffn.down_proj", {"down"}}},
+              {}};
   }
   TORCH_CHECK(false, "unknown family");
 }
 
 /// One tensor of theirs, made of `parts`.
 struct Entry {
-  std::string name;
+  std::vector<std::string> names;  ///< the one that is written, then others that files have it under
   std::vector<torch::Tensor> parts;
   Layout layout;
 };
@@ -131,7 +141,7 @@ std::vector<Entry> entries(const Transformer& model, const std::string& prefix, 
   std::vector<Entry> result;
   const auto add = [&](const std::string& their_place, const std::string& our_place, const Rule& rule) {
     for (const char* kind : {".weight", ".bias"}) {
-      Entry entry{their_place + rule.theirs + kind, {}, rule.layout};
+      Entry entry{{their_place + rule.theirs + kind}, {}, rule.layout};
       for (const auto& part : rule.ours) {
         if (const auto found = ours.find(our_place + part + kind); found != ours.end())
           entry.parts.push_back(found->second);
@@ -147,6 +157,13 @@ std::vector<Entry> entries(const Transformer& model, const std::string& prefix, 
   }
   add(prefix, "", names.final_norm);
   add("", "", names.head);
+  // A tied head is the embedding, and which of the two names a file has is its writer's choice.
+  auto& of_head = model.config().tied_head ? result.front() : result.back();
+  for (const auto& head : {names.head.theirs, names.newer_head}) {
+    const auto name = head + ".weight";
+    if (std::find(of_head.names.begin(), of_head.names.end(), name) == of_head.names.end())
+      of_head.names.push_back(name);
+  }
   return result;
 }
 
@@ -196,11 +213,14 @@ std::vector<int64_t> shape_of(const Entry& entry) {
 class Weights {
  public:
   explicit Weights(const fs::path& directory) : directory_(directory) {
-    if (!fs::exists(directory / "model.safetensors.index.json")) {
+    const auto index_file = directory / "model.safetensors.index.json";
+    if (fs::exists(directory / "model.safetensors")) {
       add_file("model.safetensors");
+      if (fs::exists(index_file))
+        std::cerr << "notice: " << index_file.string()
+                  << ": not read, as in transformers: the folder has a model.safetensors too\n";
       return;
     }
-    const auto index_file = directory / "model.safetensors.index.json";
     const auto index = nlohmann::json::parse(read_file(index_file), nullptr, false);
     if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
       throw UserError(index_file.string() + ": damaged; it should hold a weight_map");
@@ -212,12 +232,26 @@ class Weights {
       files.insert(item.value().get<std::string>());
     }
     for (const auto& file : files) add_file(file);
+    if (index.contains("metadata") && index["metadata"].is_object()) {
+      for (const auto& item : index["metadata"].items())
+        if (item.value().is_string()) same_as_[item.key()] = item.value().get<std::string>();
+    }
     for (const auto& item : index["weight_map"].items()) {
       if (!contains(item.key()))
         throw UserError(index_file.string() + ": tensor " + item.key() + " is in none of its files");
     }
   }
   bool contains(const std::string& name) const { return places_.count(name) != 0; }
+  /// The tensors of the files that stand for one of these names: by that name, or by the one that the files' metadata
+  /// gives for it, as safetensors' save_model leaves it of tensors that share their memory.
+  std::vector<std::string> find(const std::vector<std::string>& names) const {
+    std::vector<std::string> result;
+    for (auto name : names) {
+      if (const auto kept = same_as_.find(name); !contains(name) && kept != same_as_.end()) name = kept->second;
+      if (contains(name) && std::find(result.begin(), result.end(), name) == result.end()) result.push_back(name);
+    }
+    return result;
+  }
   std::vector<int64_t> shape(const std::string& name) const { return files_[places_.at(name)].shape(name); }
   torch::Tensor tensor(const std::string& name) const { return files_[places_.at(name)].tensor(name); }
   std::set<std::string> names() const {
@@ -230,21 +264,17 @@ class Weights {
  private:
   void add_file(const std::string& name) {
     files_.emplace_back(directory_ / name);
-    for (const auto& tensor : files_.back().names()) places_[tensor] = files_.size() - 1;
+    for (const auto& tensor : files_.back().names()) {
+      if (!places_.emplace(tensor, files_.size() - 1).second)
+        throw error("tensor " + tensor + " is in " + name + " and in another file");
+    }
+    same_as_.insert(files_.back().metadata().begin(), files_.back().metadata().end());
   }
   fs::path directory_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, size_t> places_;
+  std::map<std::string, std::string> same_as_;
 };
-
-/// Buffers that older versions of transformers saved beside the weights: causal masks and rotary frequencies.
-bool is_known_buffer(const std::string& name) {
-  for (const std::string end :
-       {".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"}) {
-    if (name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0) return true;
-  }
-  return false;
-}
 
 std::string text(const std::vector<int64_t>& shape) {
   std::string result = "[";
@@ -252,18 +282,48 @@ std::string text(const std::vector<int64_t>& shape) {
   return result + "]";
 }
 
-/// Takes the tables that the file may hold and the model does not: a tied head, and the zeros of a model without
-/// positions.
-void take_extras(const Transformer& model, const Weights& weights, const FamilyNames& names, const std::string& prefix,
+/// One of the tensors of the files that an entry is, in the shape that the model asks for.
+torch::Tensor tensor_of(const Weights& weights, const std::string& name, const Entry& entry) {
+  const auto shape = weights.shape(name), expected = shape_of(entry);
+  if (shape != expected)
+    throw weights.error("tensor " + name + " has shape " + text(shape) + ", but config.json asks for " +
+                        text(expected));
+  auto tensor = weights.tensor(name);
+  if (!tensor.is_floating_point()) throw weights.error("tensor " + name + " does not hold floating-point numbers");
+  return tensor;
+}
+
+bool same_values(const torch::Tensor& a, const torch::Tensor& b) {
+  const auto type = torch::promoteTypes(a.scalar_type(), b.scalar_type());
+  return torch::equal(a.to(type), b.to(type));
+}
+
+/// The names in the files of one of the model's tensors. Where there are several they hold the same values.
+std::vector<std::string> take(const Weights& weights, Entry& entry, const ModelConfig& config) {
+  auto found = weights.find(entry.names);
+  if (found.empty()) throw weights.error("tensor " + entry.names[0] + " is missing");
+  const auto theirs = tensor_of(weights, found[0], entry);
+  for (size_t i = 1; i < found.size(); ++i) {
+    if (!same_values(theirs, tensor_of(weights, found[i], entry)))
+      throw weights.error("tensors " + found[0] + " and " + found[i] + " differ, but are one in this config.json" +
+                          (config.tied_head ? "; say \"tie_word_embeddings\": false in it to keep both" : ""));
+  }
+  distribute(theirs, entry, config.head_width);
+  return found;
+}
+
+/// Passes over what a file may hold and the model does not: buffers, and the zeros of a model without positions.
+void drop_extras(const ModelConfig& config, const Weights& weights, const FamilyNames& names, const std::string& table,
                  std::set<std::string>& left) {
-  if (model.config().tied_head) {
-    for (const char* head : {"lm_head.weight", "embed_out.weight"}) left.erase(head);
+  for (auto name = left.begin(); name != left.end();) {
+    const auto ends = [&](const std::string& end) {
+      return name->size() >= end.size() && name->compare(name->size() - end.size(), end.size(), end) == 0;
+    };
+    name = std::any_of(names.buffers.begin(), names.buffers.end(), ends) ? left.erase(name) : std::next(name);
   }
-  const auto table = prefix + names.positions.theirs + ".weight";
-  if (model.config().position != PositionKind::none || !weights.contains(table)) return;
-  if (weights.tensor(table).count_nonzero().item<int64_t>() != 0) {
+  if (config.position != PositionKind::none || !weights.contains(table)) return;
+  if (weights.tensor(table).count_nonzero().item<int64_t>() != 0)
     throw weights.error("tensor " + table + " is not zero, but config.json says accordion.position none");
-  }
   left.erase(table);
 }
 
@@ -272,31 +332,19 @@ void take_extras(const Transformer& model, const Weights& weights, const FamilyN
 void load_weights(Transformer& model, const fs::path& directory) {
   const torch::NoGradGuard guard;
   const Weights weights(directory);
-  auto names = family_names(model.config().family);
-  const bool bare = !weights.contains(names.prefix + names.embedding.theirs + ".weight");
-  const auto prefix = bare ? "" : names.prefix;
-  if (weights.contains("lm_head.weight")) names.head.theirs = "lm_head";  // gpt_neox's name within transformers 5
-
+  const auto& config = model.config();
+  const auto names = family_names(config.family);
   auto left = weights.names();
+  const bool bare =
+      std::none_of(left.begin(), left.end(), [&](const auto& name) { return name.rfind(names.prefix, 0) == 0; });
+  const auto prefix = bare ? "" : names.prefix;
   for (auto& entry : entries(model, prefix, names)) {
-    if (!weights.contains(entry.name)) throw weights.error("tensor " + entry.name + " is missing");
-    const auto shape = weights.shape(entry.name), expected = shape_of(entry);
-    if (shape != expected) {
-      throw weights.error("tensor " + entry.name + " has shape " + text(shape) + ", but config.json asks for " +
-                          text(expected));
-    }
-    const auto theirs = weights.tensor(entry.name);
-    if (!theirs.is_floating_point())
-      throw weights.error("tensor " + entry.name + " does not hold floating-point numbers");
-    distribute(theirs, entry, model.config().head_width);
-    left.erase(entry.name);
+    for (const auto& name : take(weights, entry, config)) left.erase(name);
   }
-  take_extras(model, weights, names, prefix, left);
-  for (const auto& name : left) {
-    if (!is_known_buffer(name))
-      throw weights.error("tensor " + name + " is unknown in a " + name_of(model.config().family) +
-                          " of this config.json");
-  }
+  drop_extras(config, weights, names, prefix + names.positions.theirs + ".weight", left);
+  if (!left.empty())
+    throw weights.error("tensor " + *left.begin() + " is unknown in a " + name_of(config.family) +
+                        " of this config.json");
 }
 
 void save_model(const Transformer& model, const fs::path& directory) {
@@ -305,7 +353,7 @@ void save_model(const Transformer& model, const fs::path& directory) {
   const auto names = family_names(config.family);
   NamedTensors tensors;
   for (const auto& entry : entries(model, names.prefix, names)) {
-    tensors.emplace_back(entry.name, assemble(entry, config.head_width).detach());
+    tensors.emplace_back(entry.names[0], assemble(entry, config.head_width).detach());
   }
   if (config.position == PositionKind::none) {
     const auto zeros = torch::zeros({config.max_positions, config.width}, model.dtype());

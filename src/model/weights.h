@@ -7,8 +7,10 @@
 namespace accordion {
 
 /// Copies a Hugging Face directory's weights (model.safetensors, or the shards that model.safetensors.index.json lists,
-/// in any floating type) into the model. UserError that names the tensor where one is missing, unknown, or of another
-/// shape; buffers that older versions wrote beside the weights (causal masks, rotary frequencies) are passed over.
+/// in any floating type) into the model. A tied head may stand under the embedding's name, its own, or both, and a
+/// tensor under the name that safetensors' metadata gives. UserError that names the tensor where one is missing,
+/// unknown, there twice with different values, or of another shape; buffers that older versions of transformers wrote
+/// beside the weights (causal masks, rotary frequencies) are passed over.
 void load_weights(Transformer& model, const std::filesystem::path& directory);
 
 /// Writes config.json and model.safetensors into an existing folder, as transformers 4.44 and 5 write and read them, in
