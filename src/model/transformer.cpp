@@ -143,7 +143,7 @@ void Transformer::initialise(int64_t seed) {
     const bool into_residual = ends(".output.weight") || ends(".down.weight");
     const double deviation = config_.initializer_range / (into_residual ? residual : 1);
     weight.copy_(torch::empty(weight.sizes(), torch::kFloat).normal_(0, deviation, generator));
-    if (name == "embedding.weight" && config_.pad >= 0 && config_.pad < config_.vocabulary) weight[config_.pad].zero_();
+    if (name == "embedding.weight" && config_.pad >= 0) weight[config_.pad].zero_();
   }
 }
 
@@ -186,7 +186,7 @@ torch::Tensor Transformer::residual(const torch::Tensor& ids, const Pass& pass) 
     std::tie(context->cos, context->sin) = angles(positions);
   }
 
-  auto x = op::embedding(ids, embedding_);  // (B,T,D)
+  auto x = op::embedding(ids, embedding_, config_.pad);  // (B,T,D)
   if (config_.embedding_scale != 1) x = x * torch::tensor(config_.embedding_scale, torch::kFloat).to(dtype_);
   if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
   for (size_t l = 0; l < layers_.size(); ++l) {

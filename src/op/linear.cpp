@@ -43,8 +43,9 @@ struct Linear : torch::autograd::Function<Linear> {
 };
 
 struct Embedding : torch::autograd::Function<Embedding> {
-  static Tensor forward(AutogradContext* context, const Tensor& ids, const Tensor& weight) {
+  static Tensor forward(AutogradContext* context, const Tensor& ids, const Tensor& weight, int64_t padding) {
     context->save_for_backward({ids, weight});
+    context->saved_data["padding"] = padding;
     return at::embedding(weight, ids);  // (...,D)
   }
 
@@ -53,6 +54,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
     const Tensor ids = saved[0].reshape(-1);  // (N)
     const Tensor& weight = saved[1];          // (V,D)
     const Tensor dy = rows_of(gradients[0]);  // (N,D)
+    const int64_t padding = context->saved_data["padding"].toInt();
     if (has_main_gradient(weight)) {
       torch::NoGradGuard no_grad;
       Tensor main = weight.grad();
@@ -60,18 +62,22 @@ struct Embedding : torch::autograd::Function<Embedding> {
         const Tensor rows = dy.contiguous(), places = ids.contiguous();
         RECORD_USER_SCOPE("accordion::embedding_gradient");
         cpu::add_rows(*type, rows.const_data_ptr(), places.const_data_ptr<int64_t>(), rows.size(0), rows.size(1),
-                      main.mutable_data_ptr<float>());
+                      padding, main.mutable_data_ptr<float>());
       } else {
         const InOneOrder in_one_order;
         const int64_t rows = std::max<int64_t>(1, kAtOnce / dy.size(1));  // so many are widened at a time
         for (int64_t begin = 0; begin < dy.size(0); begin += rows) {
           const auto part = [&](const Tensor& all) { return all.slice(0, begin, begin + rows); };
-          main.index_add_(0, part(ids), part(dy).to(main.scalar_type()));
+          Tensor values = part(dy).to(main.scalar_type());  // (C,D)
+          if (padding >= 0) values = values.masked_fill((part(ids) == padding).unsqueeze(1), 0);
+          main.index_add_(0, part(ids), values);
         }
       }
-      return {Tensor(), Tensor()};
+      return {Tensor(), Tensor(), Tensor()};
     }
-    return {Tensor(), torch::zeros_like(weight).index_add_(0, ids, dy)};
+    Tensor dweight = torch::zeros_like(weight).index_add_(0, ids, dy);
+    if (padding >= 0) dweight[padding].zero_();
+    return {Tensor(), dweight, Tensor()};
   }
 };
 
@@ -81,6 +87,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   return Linear::apply(x, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, read);
 }
 
-Tensor embedding(const Tensor& ids, const Tensor& weight) { return Embedding::apply(ids, weight); }
+Tensor embedding(const Tensor& ids, const Tensor& weight, int64_t padding) {
+  return Embedding::apply(ids, weight, padding);
+}
 
 }  // namespace accordion::op

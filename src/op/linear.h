@@ -11,7 +11,8 @@ torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const 
                      bool read = true);
 
 /// Rows of a table. ids (...) int64, weight (V,D) -> (...,D). The backward adds rows into the main gradient and never
-/// makes a dense (V,D) tensor where the weight has one; a tied head shares the buffer.
-torch::Tensor embedding(const torch::Tensor& ids, const torch::Tensor& weight);
+/// makes a dense (V,D) tensor where the weight has one; a tied head shares the buffer. The row `padding` gets nothing
+/// from here, as with torch.nn.Embedding's padding_idx; -1 = every row does.
+torch::Tensor embedding(const torch::Tensor& ids, const torch::Tensor& weight, int64_t padding = -1);
 
 }  // namespace accordion::op

@@ -55,6 +55,26 @@ TEST(Gradient, EmbeddingAddsRowsIntoTheMainGradient) {
   }
 }
 
+TEST(Gradient, ThePaddingRowOfAnEmbeddingGetsNothing) {
+  const Tensor ids = torch::tensor({{1, 0, 1}, {3, 3, 2}}, torch::kLong), dy = random_tensor({2, 3, 3}, 4);
+  const Tensor all = torch::zeros({5, 3}, torch::kDouble).index_add_(0, ids.view(-1), dy.view({-1, 3}));
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
+    for (const bool main : {true, false}) {
+      for (const int64_t padding : {-1, 3, 4}) {
+        Tensor weight = random_tensor({5, 3}, 1, type).requires_grad_(!main);
+        if (main) make_parameter(weight);
+        const Tensor y = op::embedding(ids, weight, padding);
+        EXPECT_TRUE(torch::equal(y, weight.index_select(0, ids.view(-1)).view({2, 3, 3})));  // its values are read
+        y.backward(dy.to(type));
+        Tensor expected = all.clone();
+        if (padding >= 0) expected[padding].zero_();
+        EXPECT_TRUE(torch::allclose(weight.grad().to(torch::kDouble), expected, 2e-2, 1e-2)) << padding;
+        EXPECT_EQ(weight.grad()[3].count_nonzero().item<int64_t>(), padding == 3 ? 0 : 3);
+      }
+    }
+  }
+}
+
 TEST(Gradient, NormAndScaleOverAList) {
   std::vector<Tensor> list{random_tensor({1000, 37}, 1, torch::kFloat), random_tensor({3}, 2, torch::kFloat)};
   const Tensor all = torch::cat({list[0].view(-1), list[1]}).to(torch::kDouble);

@@ -84,8 +84,8 @@ void add(Type type, const void* x, float factor, float* y, int64_t n);
 void scale(Type type, const void* x, float factor, void* y, int64_t n);
 /// sums (D) += sum over N rows of x (N,D)
 void add_column_sums(Type type, const void* x, int64_t N, int64_t D, float* sums);
-/// table (V,D) row ids[i] += x row i, in the order of i
-void add_rows(Type type, const void* x, const int64_t* ids, int64_t N, int64_t D, float* table);
+/// table (V,D) row ids[i] += x row i, in the order of i, but for ids[i] = skip
+void add_rows(Type type, const void* x, const int64_t* ids, int64_t N, int64_t D, int64_t skip, float* table);
 double sum_of_squares(Type type, const void* x, int64_t n);
 
 }  // namespace accordion::op::cpu

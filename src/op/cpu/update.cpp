@@ -146,9 +146,10 @@ void add_column_sums(Type type, const void* x, int64_t N, int64_t D, float* sums
   }
 }
 
-void add_rows(Type type, const void* x, const int64_t* ids, int64_t N, int64_t D, float* table) {
+void add_rows(Type type, const void* x, const int64_t* ids, int64_t N, int64_t D, int64_t skip, float* table) {
   parallel_for(D, 64, [&](int64_t begin, int64_t end) {
     for (int64_t row = 0; row < N; ++row) {
+      if (ids[row] == skip) continue;
       HWY_DYNAMIC_DISPATCH(add_row_part)(type, x, D, row, table, ids[row], begin, end);
     }
   });
