@@ -161,7 +161,8 @@ void read_gemma2(const Keys& keys, ModelConfig& config) {
   if (window == 0 && !keys.has("layer_types"))
     throw keys.error("sliding_window", "is null, but every second layer slides");
   config.windows = windows(keys, config.layers, window, [](int64_t l) { return l % 2 == 0; });
-  config.mlp = MlpKind::geglu;  // hidden_act stands in published files too, but transformers reads this one
+  config.mlp = MlpKind::geglu;
+  keys.named("hidden_act");  // stands in published files too, but transformers reads the other one
   if (gelu_kind(keys, "hidden_activation", "gelu_pytorch_tanh") != MlpKind::gelu_tanh) {
     throw keys.error("hidden_activation", "other than gelu_pytorch_tanh is not supported in gemma2");
   }

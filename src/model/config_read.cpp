@@ -88,9 +88,9 @@ const std::set<std::string>& bookkeeping() {
       "model_type", "architectures", "transformers_version", "_name_or_path", "name_or_path", "_commit_hash",
       "torch_dtype", "dtype", "use_bfloat16", "auto_map", "attn_implementation", "_attn_implementation",
       "_attn_implementation_autoset", "return_dict", "output_hidden_states", "output_attentions", "use_cache",
-      "torchscript", "gradient_checkpointing", "is_decoder", "tie_encoder_decoder", "cross_attention_hidden_size",
-      "chunk_size_feed_forward", "tf_legacy_loss", "xla_device", "tokenizer_class", "prefix", "bos_token_id",
-      "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
+      "torchscript", "gradient_checkpointing", "is_decoder", "is_encoder_decoder", "tie_encoder_decoder",
+      "cross_attention_hidden_size", "chunk_size_feed_forward", "tf_legacy_loss", "xla_device", "tokenizer_class",
+      "prefix", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
       // of classification and the like
       "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params",
       "classifier_dropout", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
