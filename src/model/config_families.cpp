@@ -101,6 +101,8 @@ void read_llama(const Keys& keys, ModelConfig& config) {
   read_llama_like(keys, config, 2048, {});
   config.qkv_bias = config.output_bias = keys.flag("attention_bias", false);
   config.mlp_bias = keys.flag("mlp_bias", false);
+  if (keys.has("pretraining_tp") && keys.count("pretraining_tp") != 1)
+    keys.note("pretraining_tp", "is taken as 1, as transformers 5 does; 4 cut the products, for the same sums");
   keys.only("hidden_act", {"silu", "swish"});
 }
 

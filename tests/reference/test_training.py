@@ -11,6 +11,7 @@ import transformers
 from e2e.tiny import metrics, run
 
 VOCABULARY = 257
+SPACE = 32  # of the bytes: the commonest
 COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 256, "eos_token_id": 256}
 FAMILIES = {
     "gpt2": lambda: transformers.GPT2Config(n_embd=48, n_layer=2, n_head=3, n_positions=64, resid_pdrop=0, embd_pdrop=0,
@@ -59,24 +60,25 @@ def corpus(tmp_path_factory):
     return folder / "corpus", tokens
 
 
-def save_initial(family, folder):
+def save_initial(family, folder, config=None):
     torch.manual_seed(11)
-    model = transformers.AutoModelForCausalLM.from_config(FAMILIES[family](), attn_implementation="eager")
+    model = transformers.AutoModelForCausalLM.from_config(config or FAMILIES[family](), attn_implementation="eager")
     with torch.no_grad():  # biases and norms away from 0 and 1, so that every term matters
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
+    model.generation_config.pad_token_id = None  # a negative one is refused there
     model.save_pretrained(folder)
     return model
 
 
-def plain_loop(model, tokens, z_loss, label_smoothing):
+def plain_loop(model, tokens, z_loss, label_smoothing, steps=STEPS, rate=learning_rate):
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
                                   betas=(0.9, 0.95), eps=1e-8)
     at = trained = warmup_tokens = 0
     losses, norms = [], []
-    for step, length in enumerate(lengths()):
+    for step, length in enumerate(lengths()[:steps]):
         rows = TOKENS // length
         window = torch.from_numpy(tokens[at: at + TOKENS + 1])
         at += TOKENS
@@ -87,7 +89,7 @@ def plain_loop(model, tokens, z_loss, label_smoothing):
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, trained, warmup_tokens)
+            group["lr"] = rate(step, trained, warmup_tokens)
         optimizer.step()
         trained += TOKENS
         if step + 1 == WARMUP:
@@ -135,3 +137,45 @@ def test_same_losses_and_norms(family, z_loss, label_smoothing, corpus, tmp_path
     with torch.no_grad():
         difference = (trained(ids).logits - model(ids).logits).abs().max()
     assert difference < 2e-2  # thirty steps apart in the order of additions
+
+
+PADDED = {
+    "llama": dict(pad_token_id=SPACE),
+    "llama-from-the-end": dict(pad_token_id=SPACE - VOCABULARY, tie_word_embeddings=True),
+    "mistral": dict(pad_token_id=SPACE),
+    "qwen2": dict(pad_token_id=SPACE, tie_word_embeddings=True),
+    "gemma2": dict(pad_token_id=SPACE),
+    "gpt2": dict(pad_token_id=SPACE),
+    "gpt_neox": dict(pad_token_id=SPACE),
+    "mpt": dict(pad_token_id=SPACE, tie_word_embeddings=False),
+}
+MEMORY = {"plain": [], "in two passes": ["memory.optimizer_in_backward=two_pass"],
+          "by chunks": ["memory={recompute: layer, mini_sequence: {mlp: 50, attention: 12, head: 70}}"]}
+
+
+@pytest.mark.parametrize("case, memory", [(case, "plain") for case in PADDED] + [("llama", "in two passes"), ("llama", "by chunks"),
+                                          ("llama-from-the-end", "in two passes"), ("llama-from-the-end", "by chunks")])
+def test_the_padding_row_learns_what_it_learns_in_pytorch(case, memory, corpus, tmp_path):
+    """nn.Embedding's padding_idx: inputs give that row no gradient; a tied head still does. Families without one: every row."""
+    folder, tokens = corpus
+    family = case.split("-")[0]
+    config = FAMILIES[family]()
+    for key, value in PADDED[case].items():
+        setattr(config, key, value)
+    model = save_initial(family, tmp_path / "model", config)
+    table = model.get_input_embeddings()
+    assert (table.padding_idx is None) == (family in ("gpt2", "gpt_neox", "mpt"))
+    before = table.weight[SPACE].detach().clone()
+    losses, norms = plain_loop(model, tokens, 0, 0, steps=6, rate=lambda step, *_: LR * min(1, (step + 1) / WARMUP))
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(
+        model=tmp_path / "model", run=tmp_path / "run", corpus=folder, steps=6, tokens=TOKENS, microbatch="auto",
+        switch=SWITCH, lr=LR, warmup=WARMUP, z_loss=0, label_smoothing=0))
+    run("train", tmp_path / "recipe.yaml", "lr_schedule.kind=constant", *MEMORY[memory], "--threads", "1")
+    steps = metrics(tmp_path / "run")
+    for step, loss, norm in zip(steps, losses, norms, strict=True):
+        assert abs(step["loss"] - loss) < 1e-4
+        assert abs(step["grad_norm"] - norm) < 1e-4 * norm
+    trained = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final").get_input_embeddings()
+    assert (trained.weight[SPACE] - table.weight[SPACE]).abs().max() < 1e-4
+    stays = table.padding_idx is not None and not config.tie_word_embeddings
+    assert ((trained.weight[SPACE] - before).abs().max() < 1e-3) == stays  # but for weight decay
