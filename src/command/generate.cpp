@@ -22,12 +22,25 @@ struct Options {
   std::vector<std::string> overrides;
 };
 
+/// Says what goes before the prompt, where the tokenizer has a token for that.
+void note_beginning(const Tokenizer& tokenizer) {
+  const auto& beginning = tokenizer.beginning();
+  const auto& begin = tokenizer.special_tokens().begin;
+  if (beginning.ids.empty() && (!begin || !beginning.chosen)) return;
+  std::string tokens;
+  for (const auto id : beginning.ids) tokens += (tokens.empty() ? "" : " ") + tokenizer.token(id).text();
+  std::cerr << "notice: " << (beginning.ids.empty() ? "no " + begin->text() : tokens)
+            << " before the prompt: " << beginning.origin << "\n";
+}
+
+/// The prompt's ids: what the tokenizer puts before a text, but for a prompt that begins with it, then the text's. What
+/// it would put behind a text (an end) does not belong to a prompt.
 std::vector<int64_t> encode_prompt(const Tokenizer& tokenizer, const std::string& prompt, const ModelConfig& config) {
-  std::vector<int64_t> ids;
-  if (const auto begin = tokenizer.begin_of_text()) ids.push_back(*begin);
-  const auto text = tokenizer.encode(prompt);
-  ids.insert(ids.end(), text.begin(), text.end());
-  if (ids.empty()) throw UserError("--prompt is empty; give the text to go on from");
+  auto ids = tokenizer.encode(prompt);
+  const auto& before = tokenizer.beginning().ids;
+  const bool there = ids.size() >= before.size() && std::equal(before.begin(), before.end(), ids.begin());
+  if (!there) ids.insert(ids.begin(), before.begin(), before.end());
+  if (ids.empty()) throw UserError("--prompt '" + prompt + "' has no tokens; give a text to go on from");
   const int64_t largest = *std::max_element(ids.begin(), ids.end());
   if (largest >= config.vocabulary) {
     throw UserError("the tokenizer " + tokenizer.name() + " gives id " + std::to_string(largest) +
@@ -45,12 +58,16 @@ int generate(const Options& options) {
   const auto model = open_model(location, training_dtype(recipe.precision), device(), options.sampling.seed);
   const auto prompt = encode_prompt(tokenizer, options.prompt, model.config());
 
+  auto ends = end_ids(model.config(), read_generation_config(location.directory));
+  if (const auto& end = tokenizer.special_tokens().end) ends.push_back(end->id);
+
   auto sampling = options.sampling;
   sampling.vocabulary = tokenizer.vocabulary();  // a padded vocabulary has ids that mean nothing
-  StreamDecoder decoder(tokenizer);
+  note_beginning(tokenizer);
+  StreamDecoder decoder(tokenizer, prompt);
   std::cout << options.prompt << std::flush;
   generate(model, prompt, sampling, [&](int64_t id) {
-    if (id == tokenizer.end_of_text() || id == model.config().eos) return false;
+    if (std::find(ends.begin(), ends.end(), id) != ends.end()) return false;
     std::cout << decoder.add(id) << std::flush;
     return true;
   });

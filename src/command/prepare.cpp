@@ -32,6 +32,7 @@ void print_summary(const nlohmann::json& made, const PrepareOptions& options, do
                   format_thousands(part["longest"].get<int64_t>()).c_str());
     }
   }
+  std::printf("%s\n", made["end_of_text"].get_ref<const std::string&>().c_str());
   const double bytes = made["bytes"].get<double>();
   std::printf("%s of text, %.2f bytes a token, %.1f s (%.1f MB/s, %d workers) -> %s\n", format_bytes(bytes).c_str(),
               bytes / made["tokens"].get<double>(), seconds, bytes / 1e6 / seconds, options.workers,
@@ -43,6 +44,10 @@ void print_summary(const nlohmann::json& made, const PrepareOptions& options, do
 }
 
 struct Stopped {};
+
+void print_notices(const nlohmann::json& made) {
+  for (const auto& notice : made["notices"]) std::cerr << "notice: " << notice.get_ref<const std::string&>() << "\n";
+}
 
 int run(Options& options) try {
   auto& prepare_options = options.prepare;
@@ -62,6 +67,7 @@ int run(Options& options) try {
   });
   bar.reset();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  print_notices(made);
   if (!options.json) {
     print_summary(made, prepare_options, seconds);
     return 0;
@@ -90,6 +96,8 @@ void add_prepare(CLI::App& app, int& exit_code) {
       ->add_option("--tokenizer", to.tokenizer,
                    "bytes | a tokenizer.json | a sentencepiece .model | a folder that holds one")
       ->required();
+  command->add_option("--eos", to.end_of_text,
+                      "token that ends every document, or its id; default: as the tokenizer's files say");
   command->add_option("--out", to.out, "folder of the corpus; one that is there is replaced")->required();
   command->add_option("--validation", to.validation, "share of the documents held out for validation")
       ->check(CLI::Range(0.0, 0.999))

@@ -88,12 +88,12 @@ Encoded encode(const Tokenizer& tokenizer, std::vector<TextPart> parts, const st
 /// One corpus in the making: a train and a validation split.
 class CorpusMaker {
  public:
-  CorpusMaker(fs::path folder, const Tokenizer& tokenizer, double validation)
-      : folder_((fs::create_directories(folder), std::move(folder))),
+  CorpusMaker(const fs::path& folder, const Tokenizer& tokenizer, double validation)
+      : folder_((fs::create_directories(folder), folder)),
         share_(validation),
         train_(folder_ / "train", token_type_for(tokenizer.vocabulary())),
         validation_(folder_ / "validation", token_type_for(tokenizer.vocabulary())) {
-    tokenizer.save(folder_);
+    differences_ = tokenizer.save(folder_);
   }
 
   void add(std::span<const int32_t> ids) { (open_to_validation() ? validation_ : train_).add(ids); }
@@ -114,6 +114,9 @@ class CorpusMaker {
         {"tokenizer", {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}}},
         {"vocabulary", tokenizer.vocabulary()},
         {"end_of_text", tokenizer.end_of_text()},
+        {"end_of_text_token", tokenizer.special_tokens().end->name},
+        {"end_of_text_from", tokenizer.special_tokens().end->origin},
+        {"begin_of_text", nullptr},  // nothing goes before a document
         {"type", token_type_for(tokenizer.vocabulary()) == TokenType::uint16 ? "uint16" : "int32"},
         {"train", train_.summary()},
         {"validation", validation_.summary()},
@@ -122,6 +125,7 @@ class CorpusMaker {
     return manifest;
   }
   int64_t documents() const { return documents_; }
+  const std::vector<std::string>& differences() const { return differences_; }
 
  private:
   /// Of every 1 / share documents, one at a random place goes to validation: the exact share, spread over the whole
@@ -134,7 +138,8 @@ class CorpusMaker {
 
   fs::path folder_;
   double share_;
-  int64_t documents_ = 0;  // ended; the number of the open one
+  int64_t documents_ = 0;                 // ended; the number of the open one
+  std::vector<std::string> differences_;  // of the tokenizer's files in other programs
   CorpusWriter train_, validation_;
 };
 
@@ -177,6 +182,7 @@ class Router {
     return manifests;
   }
   int64_t tokens() const { return tokens_; }
+  const std::vector<std::string>& differences() const { return corpora_.front()->differences(); }
 
  private:
   int64_t threshold_, tokens_ = 0;
@@ -279,7 +285,8 @@ void check_out(const fs::path& out, const std::vector<fs::path>& files) {
 nlohmann::json prepare(const PrepareOptions& options, const PrepareProgress& progress) {
   const auto files = find_texts(options.inputs, options.glob);
   check_out(options.out, files);
-  const auto tokenizer = Tokenizer::load(options.tokenizer);
+  const auto tokenizer = Tokenizer::load(options.tokenizer, options.end_of_text);
+  tokenizer.end_of_text();  // a refusal comes before any work
   nlohmann::json result;
   write_folder(options.out, [&](const fs::path& folder) {
     Router router(options, folder, tokenizer);
@@ -289,6 +296,11 @@ nlohmann::json prepare(const PrepareOptions& options, const PrepareProgress& pro
     result = pipeline.source();
     result["tokens"] = router.tokens();
     result["corpora"] = router.finish(tokenizer, pipeline.source());
+    const auto& end = *tokenizer.special_tokens().end;
+    result["end_of_text"] = "documents end with " + end.text() + ", by " + end.origin;
+    result["notices"] = tokenizer.special_tokens().notices;
+    for (const auto& difference : router.differences())
+      result["notices"].push_back("in the tokenizer.json for other programs the ids differ for " + difference);
   });
   return result;
 }

@@ -93,15 +93,23 @@ std::string SentencePieceModel::decode(const std::vector<int64_t>& ids) const {
 
 int64_t SentencePieceModel::vocabulary() const { return processor_->pieces.GetPieceSize(); }
 
-std::optional<int64_t> SentencePieceModel::begin_of_text() const {
-  const int id = processor_->pieces.bos_id();
-  return id >= 0 ? std::optional<int64_t>(id) : std::nullopt;
+namespace {
+std::optional<int64_t> if_there(int id) { return id >= 0 ? std::optional<int64_t>(id) : std::nullopt; }
+}  // namespace
+
+std::optional<int64_t> SentencePieceModel::begin_of_text() const { return if_there(processor_->pieces.bos_id()); }
+std::optional<int64_t> SentencePieceModel::end_of_text() const { return if_there(processor_->pieces.eos_id()); }
+std::optional<int64_t> SentencePieceModel::unknown() const { return if_there(processor_->pieces.unk_id()); }
+
+std::optional<int64_t> SentencePieceModel::id_of(const std::string& piece) const {
+  const int id = processor_->pieces.PieceToId(piece);  // that of the unknown piece where there is none
+  if (id < 0 || id >= vocabulary() || name_of(id) != piece) return {};
+  return id;
 }
 
-std::optional<int64_t> SentencePieceModel::end_of_text() const {
-  const int id = processor_->pieces.eos_id();
-  return id >= 0 ? std::optional<int64_t>(id) : std::nullopt;
-}
+std::string SentencePieceModel::name_of(int64_t id) const { return processor_->pieces.IdToPiece(static_cast<int>(id)); }
+
+bool SentencePieceModel::is_control(int64_t id) const { return processor_->pieces.IsControl(static_cast<int>(id)); }
 
 std::string train_sentencepiece(const std::function<bool(std::string&)>& texts, int64_t vocabulary) {
   sentencepiece::SetRandomGeneratorSeed(1);  // of the sample

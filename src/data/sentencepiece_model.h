@@ -24,7 +24,11 @@ class SentencePieceModel {
   void encode(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
   std::string decode(const std::vector<int64_t>& ids) const;
   int64_t vocabulary() const;
-  std::optional<int64_t> begin_of_text() const, end_of_text() const;
+  std::optional<int64_t> begin_of_text() const, end_of_text() const;  ///< none where it was trained without
+  std::optional<int64_t> unknown() const;
+  std::optional<int64_t> id_of(const std::string& piece) const;
+  std::string name_of(int64_t id) const;
+  bool is_control(int64_t id) const;  ///< never made of text: <s>, </s>, ...
 
  private:
   struct Processor;

@@ -1,13 +1,14 @@
 #include "data/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <variant>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/hash.h"
+#include "data/sentencepiece_json.h"
 #include "data/sentencepiece_model.h"
+#include "data/tokenizer_files.h"
 #include "data/tokenizer_json.h"
 #include "data/utf8.h"
 
@@ -21,8 +22,8 @@ struct Tokenizer::Model {
   fs::path source;      // the file, or empty where `content` is all there is
   std::string content;  // of tokenizer.json, for `bytes`
   std::string name, hash;
-  int64_t end_of_text = -1;
-  std::optional<int64_t> begin_of_text;
+  SpecialTokens special;
+  Beginning beginning;
   Cut cut = Cut::none;
 };
 
@@ -32,76 +33,50 @@ struct Tokenizer::Cache {
 
 namespace {
 
-// Files that say more about a tokenizer (its special tokens, its chat template) and travel with it.
-constexpr std::array kCompanions{"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                 "chat_template.jinja"};
-
-/// The tokenizer `bytes` in the format of Hugging Face: 256 tokens without merges, and the end of text.
-std::string bytes_as_json() {
-  nlohmann::ordered_json vocabulary = nlohmann::json::object();
-  char32_t next = 0x100;
-  for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    std::string token;
-    append_character(token, printable ? byte : next++);
-    vocabulary[token] = static_cast<int>(byte);
-  }
-  const nlohmann::ordered_json part = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
-  nlohmann::ordered_json end = {{"id", 256}, {"content", "<|endoftext|>"}, {"special", true}, {"normalized", false}};
-  for (const char* flag : {"single_word", "lstrip", "rstrip"}) end[flag] = false;
-  nlohmann::ordered_json model = {{"type", "BPE"},
-                                  {"dropout", nullptr},
-                                  {"unk_token", nullptr},
-                                  {"continuing_subword_prefix", nullptr},
-                                  {"end_of_word_suffix", nullptr},
-                                  {"fuse_unk", false},
-                                  {"byte_fallback", false},
-                                  {"ignore_merges", false},
-                                  {"vocab", vocabulary},
-                                  {"merges", nlohmann::ordered_json::array()}};
-  return nlohmann::ordered_json{{"version", "1.0"},
-                                {"truncation", nullptr},
-                                {"padding", nullptr},
-                                {"added_tokens", nlohmann::ordered_json::array({end})},
-                                {"normalizer", nullptr},
-                                {"pre_tokenizer", part},
-                                {"post_processor", nullptr},
-                                {"decoder", part},
-                                {"model", model}}
-      .dump();
-}
-
-/// The content of a special token in tokenizer_config.json beside the file: a string, or an object with `content`.
-std::string configured_token(const fs::path& folder, const char* key) {
-  const auto path = folder / "tokenizer_config.json";
-  if (!fs::exists(path)) return "";
-  const auto config = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (!config.is_object() || !config.contains(key)) return "";
-  const auto& token = config[key];
-  if (token.is_string()) return token.get<std::string>();
-  return token.is_object() ? token.value("content", "") : "";
-}
-
-/// The token that ends documents: what pretraining uses, which is not always the `eos_token` of an instruct model.
-int64_t find_end_of_text(const JsonTokenizer& tokenizer, const fs::path& folder, const std::string& where) {
-  for (const std::string token : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"})
-    if (const auto id = tokenizer.id_of(token)) return *id;
-  if (const auto id = tokenizer.id_of(configured_token(folder, "eos_token"))) return *id;
-  throw UserError(
-      where +
-      ": it has no end-of-text token (<|endoftext|>, <|end_of_text|>, </s>, <eos>); name it as eos_token in a "
-      "tokenizer_config.json beside it");
-}
-
 fs::path file_of(const std::string& path) {
   if (!fs::exists(path))
     throw UserError(
         path + ": no such tokenizer; give `bytes`, a tokenizer.json, a sentencepiece .model, or a folder with one");
   if (!fs::is_directory(path)) return path;
-  for (const char* name : {"tokenizer.json", "tokenizer.model"})
-    if (fs::exists(fs::path(path) / name)) return fs::path(path) / name;
+  const fs::path json = fs::path(path) / "tokenizer.json", model = fs::path(path) / "tokenizer.model";
+  // Of a model and the tokenizer.json that was made of it, the model.
+  if (fs::exists(model) && (!fs::exists(json) || is_made_of_model(path))) return model;
+  if (fs::exists(json)) return json;
   throw UserError(path + ": no tokenizer.json or tokenizer.model in this folder");
+}
+
+TokenNames names_of(const Tokenizer::Model& model) {
+  TokenNames names;
+  names.file = model.name;
+  std::visit(
+      [&](const auto& kind) {
+        names.size = kind.vocabulary();
+        names.id_of = [&kind](const std::string& token) { return kind.id_of(token); };
+        names.name_of = [&kind](int64_t id) { return kind.name_of(id); };
+      },
+      model.kind);
+  if (const auto* tokenizer = std::get_if<JsonTokenizer>(&model.kind)) {
+    names.special = [tokenizer](int64_t id) { return tokenizer->is_special(id); };
+    // A template may begin with the token that a text begins with; nothing else there tells which it is.
+    if (const auto& before = tokenizer->frame().before; before.size() == 1) names.own_begin = before.front();
+  } else {
+    const auto& pieces = std::get<SentencePieceModel>(model.kind);
+    names.special = [&pieces](int64_t id) { return pieces.is_control(id); };
+    names.own_end = pieces.end_of_text();
+    names.own_begin = pieces.begin_of_text();
+  }
+  return names;
+}
+
+Tokenizer::Beginning find_beginning(const Tokenizer::Model& model, const TokenizerFolder& beside) {
+  const auto& begin = model.special.begin;
+  const auto only = [&] { return begin ? std::vector<int64_t>{begin->id} : std::vector<int64_t>(); };
+  if (const auto adds = beside.flag("add_bos_token"))
+    return {*adds ? only() : std::vector<int64_t>(),
+            std::string("tokenizer_config.json says add_bos_token: ") + (*adds ? "true" : "false"), true};
+  if (const auto* tokenizer = std::get_if<JsonTokenizer>(&model.kind))
+    return {tokenizer->frame().before, "the post-processor of " + model.name + " says so"};
+  return {only(), model.name + " has a begin token"};
 }
 
 }  // namespace
@@ -112,7 +87,7 @@ Tokenizer::Tokenizer(std::shared_ptr<Model> model) : model_(model), cache_(std::
 
 Tokenizer::Tokenizer(const Tokenizer& other) : model_(other.model_), cache_(std::make_shared<Cache>()) {}
 
-Tokenizer Tokenizer::load(const std::string& path) {
+Tokenizer Tokenizer::load(const std::string& path, const std::string& end_of_text) {
   const bool bytes = path == "bytes";
   const auto file = bytes ? fs::path() : file_of(path);
   auto content = bytes ? bytes_as_json() : read_file(file);
@@ -128,15 +103,11 @@ Tokenizer Tokenizer::load(const std::string& path) {
   made->hash = hash.text();
   made->source = file;
   made->name = bytes ? "bytes" : file.filename().string();
-  if (const auto* tokenizer = std::get_if<JsonTokenizer>(&made->kind)) {
-    made->end_of_text = find_end_of_text(*tokenizer, file.parent_path(), path);
-    made->begin_of_text = tokenizer->begin_of_text();
-  } else {
-    const auto& model = std::get<SentencePieceModel>(made->kind);
-    if (!model.end_of_text()) throw UserError(path + ": it has no end-of-text piece (</s>); train it with one");
-    made->end_of_text = *model.end_of_text();
-    made->begin_of_text = model.begin_of_text();
-  }
+  const auto beside = bytes ? TokenizerFolder() : TokenizerFolder(file.parent_path());
+  made->special = find_special_tokens(names_of(*made), beside, end_of_text);
+  if (auto* tokenizer = std::get_if<JsonTokenizer>(&made->kind); tokenizer && made->special.end)
+    tokenizer->make_special(made->special.end->id);
+  made->beginning = find_beginning(*made, beside);
   if (bytes) made->content = std::move(content);
   return Tokenizer(std::move(made));
 }
@@ -161,8 +132,14 @@ int64_t Tokenizer::vocabulary() const {
   return std::visit([](const auto& kind) { return kind.vocabulary(); }, model_->kind);
 }
 
-int64_t Tokenizer::end_of_text() const { return model_->end_of_text; }
-std::optional<int64_t> Tokenizer::begin_of_text() const { return model_->begin_of_text; }
+int64_t Tokenizer::end_of_text() const {
+  if (!model_->special.end) throw UserError(no_end_of_text(names_of(*model_), model_->source.string()));
+  return model_->special.end->id;
+}
+
+const SpecialTokens& Tokenizer::special_tokens() const { return model_->special; }
+SpecialToken Tokenizer::token(int64_t id) const { return {id, names_of(*model_).name_of(id), model_->name}; }
+const Tokenizer::Beginning& Tokenizer::beginning() const { return model_->beginning; }
 const std::string& Tokenizer::name() const { return model_->name; }
 const std::string& Tokenizer::hash() const { return model_->hash; }
 Tokenizer::Cut Tokenizer::cut() const { return model_->cut; }
@@ -183,22 +160,40 @@ Tokenizer::Cut Tokenizer::find_cut() const {
   return Cut::none;
 }
 
-void Tokenizer::save(const fs::path& folder) const {
-  const bool json = std::holds_alternative<JsonTokenizer>(model_->kind);
-  write_file(folder / (json ? "tokenizer.json" : "tokenizer.model"),
-             model_->source.empty() ? model_->content : read_file(model_->source));
-  for (const char* name : kCompanions) {
-    const auto companion = model_->source.parent_path() / name;
-    if (!model_->source.empty() && fs::exists(companion)) write_file(folder / name, read_file(companion));
-  }
-  if (fs::exists(folder / "tokenizer_config.json")) return;
-  nlohmann::ordered_json config = {{"tokenizer_class", json ? "PreTrainedTokenizerFast" : "LlamaTokenizer"}};
+std::vector<std::string> Tokenizer::save(const fs::path& folder) const {
+  const auto folder_of_source = model_->source.parent_path();
+  TokenizerFiles files;
+  files.special = model_->special;
+  if (!model_->source.empty()) files.source = folder_of_source.empty() ? "." : folder_of_source;
+  const auto content = model_->source.empty() ? model_->content : read_file(model_->source);
+  std::vector<std::string> differences;
   if (const auto* tokenizer = std::get_if<JsonTokenizer>(&model_->kind)) {
-    config["eos_token"] = tokenizer->token_of(end_of_text());
-    if (begin_of_text()) config["bos_token"] = tokenizer->token_of(*begin_of_text());
+    write_file(folder / "tokenizer.json", content);
+    files.frames = !tokenizer->frame().empty();
+  } else {
+    const auto& pieces = std::get<SentencePieceModel>(model_->kind);
+    write_file(folder / "tokenizer.model", content);
+    auto json = sentencepiece_as_json(content);
+    differences = std::move(json.differences);
+    if (!json.content.empty()) write_file(folder / "tokenizer.json", json.content);
+    files.made_of_model = !json.content.empty();
+    files.frames = pieces.begin_of_text().has_value();  // transformers' class for such models
+    for (int64_t id = 0; id < pieces.vocabulary(); ++id)
+      if (pieces.is_control(id)) files.controls.push_back({id, pieces.name_of(id), ""});
+    if (const auto id = pieces.unknown()) files.unknown = {*id, pieces.name_of(*id), ""};
   }
-  config["clean_up_tokenization_spaces"] = false;
-  write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  write_tokenizer_files(files, folder);
+  return differences;
+}
+
+std::string StreamDecoder::take(const std::string& text) {
+  const auto before = tokenizer_.decode(context_).size();
+  const bool shown = !tokenizer_.decode(pending_).empty();
+  // The context must decode to something, for its end tells whether the next token begins with a space.
+  if (shown) context_.clear();
+  context_.insert(context_.end(), pending_.begin(), pending_.end());
+  pending_.clear();
+  return text.substr(std::min(before, text.size()));
 }
 
 std::string StreamDecoder::add(int64_t id) {
@@ -209,19 +204,14 @@ std::string StreamDecoder::add(int64_t id) {
   both.insert(both.end(), pending_.begin(), pending_.end());
   const auto text = tokenizer_.decode(both);
   if (text.ends_with("\xEF\xBF\xBD") && pending_.size() < kMostTokensOfACharacter) return "";
-  const auto before = tokenizer_.decode(context_).size();
-  context_ = std::exchange(pending_, {});
-  return text.substr(std::min(before, text.size()));
+  return take(text);
 }
 
 std::string StreamDecoder::finish() {
   if (pending_.empty()) return "";
   auto both = context_;
   both.insert(both.end(), pending_.begin(), pending_.end());
-  const auto before = tokenizer_.decode(context_).size();
-  const auto text = tokenizer_.decode(both);
-  pending_.clear();
-  return text.substr(std::min(before, text.size()));
+  return take(tokenizer_.decode(both));
 }
 
 }  // namespace accordion

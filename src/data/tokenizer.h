@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/special_tokens.h"
+
 namespace accordion {
 
 /// Text to ids and back. The ids are those of the `tokenizers` package (tokenizer.json) or of sentencepiece (.model);
@@ -16,9 +18,9 @@ namespace accordion {
 class Tokenizer {
  public:
   /// `bytes` (257 ids: the byte's value, 256 = end of text), a `tokenizer.json`, a sentencepiece `.model`, or a folder
-  /// that holds one (a corpus, a model directory). UserError where there is none or it uses a part that is not
-  /// supported.
-  static Tokenizer load(const std::string& path);
+  /// that holds one (a corpus, a model directory). `end_of_text` (a token, or its id) ends documents whatever the files
+  /// say; see find_special_tokens. UserError where there is none or it uses a part that is not supported.
+  static Tokenizer load(const std::string& path, const std::string& end_of_text = "");
   Tokenizer(const Tokenizer& other);
   Tokenizer(Tokenizer&&) = default;
 
@@ -30,14 +32,27 @@ class Tokenizer {
   /// Special tokens (end of text, ...) are left out; bytes that are not UTF-8 become U+FFFD.
   std::string decode(const std::vector<int64_t>& ids) const;
 
-  int64_t vocabulary() const;                    ///< largest id + 1
-  int64_t end_of_text() const;                   ///< id that ends every document
-  std::optional<int64_t> begin_of_text() const;  ///< id that the family puts before a text, where it does
-  const std::string& name() const;               ///< `bytes`, or the file's name
-  const std::string& hash() const;               ///< of the file's content
+  int64_t vocabulary() const;   ///< largest id + 1
+  int64_t end_of_text() const;  ///< id that ends every document; UserError where nothing says which
+  const SpecialTokens& special_tokens() const;
+  SpecialToken token(int64_t id) const;  ///< any token, with its name
 
-  /// Writes the tokenizer's files into a model directory or corpus, so that load(folder) and Hugging Face find them.
-  void save(const std::filesystem::path& folder) const;
+  /// What goes before a prompt, or that nothing does, and who says so: `add_bos_token` of tokenizer_config.json, else
+  /// the post-processor of tokenizer.json, else that a sentencepiece model has a begin token.
+  struct Beginning {
+    std::vector<int64_t> ids;
+    std::string origin;
+    bool chosen = false;  // by add_bos_token
+  };
+  const Beginning& beginning() const;
+  const std::string& name() const;  ///< `bytes`, or the file's name
+  const std::string& hash() const;  ///< of the file's content
+
+  /// Writes the tokenizer's files into a model directory or corpus, so that load(folder) and Hugging Face find them and
+  /// give the same ids: what lay beside it goes along as it was, but for what would say something else than the
+  /// documents hold (their end; nothing before them). A sentencepiece model gets a tokenizer.json beside it; returns
+  /// the kinds of text, if any, whose ids differ there.
+  std::vector<std::string> save(const std::filesystem::path& folder) const;
 
   /// How a text may be cut before the space in `letter space letter` without changing its ids: the second part keeps
   /// the space, or drops it (tokenizers that put a space before every text themselves); none where no cut is safe.
@@ -64,8 +79,9 @@ class StreamDecoder {
   std::string finish();         ///< what is left
 
  private:
+  std::string take(const std::string& text);
   const Tokenizer& tokenizer_;
-  std::vector<int64_t> context_, pending_;
+  std::vector<int64_t> context_, pending_;  // shown already, its end at least; not yet
 };
 
 }  // namespace accordion

@@ -72,10 +72,8 @@ JsonTokenizer::JsonTokenizer(const nlohmann::json& description, const std::strin
   read_model(description["model"], where);
   read_added_tokens(description.value("added_tokens", nlohmann::json::array()), where);
   read_decoder(description.value("decoder", nlohmann::json()));
-  const auto post = description.value("post_processor", nlohmann::json());
-  if (post.is_object() && post.value("type", "") == "TemplateProcessing" &&
-      post["single"].at(0).contains("SpecialToken"))
-    begin_of_text_ = id_of(post["single"][0]["SpecialToken"].at("id").get<std::string>());
+  frame_ = read_frame(description.value("post_processor", nlohmann::json()),
+                      [this](const std::string& token) { return id_of(token); });
 } catch (const nlohmann::json::exception& error) {
   throw UserError(where + ": not a tokenizer.json of Hugging Face: " + error.what());
 }
@@ -206,6 +204,18 @@ std::optional<int64_t> JsonTokenizer::id_of(std::string_view token) const {
   const auto found = ids_.find(token);
   if (found == ids_.end()) return {};
   return found->second;
+}
+
+std::string JsonTokenizer::name_of(int64_t id) const {
+  for (const auto& [name, other] : ids_)
+    if (other == id) return name;
+  return "";
+}
+
+void JsonTokenizer::make_special(int64_t id) {
+  if (is_special(id)) return;
+  special_[static_cast<size_t>(id)] = true;
+  added_raw_.add({name_of(id), static_cast<int32_t>(id), false, false});
 }
 
 void JsonTokenizer::encode(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const {

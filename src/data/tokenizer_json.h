@@ -8,6 +8,7 @@
 
 #include "data/bpe.h"
 #include "data/normalizer.h"
+#include "data/post_processor.h"
 #include "data/regex.h"
 
 namespace accordion {
@@ -52,8 +53,12 @@ class JsonTokenizer {
 
   int64_t vocabulary() const { return static_cast<int64_t>(bytes_of_.size()); }
   std::optional<int64_t> id_of(std::string_view token) const;
-  const std::string& token_of(int64_t id) const { return bytes_of_[static_cast<size_t>(id)]; }  ///< of an added token
-  std::optional<int64_t> begin_of_text() const { return begin_of_text_; }
+  std::string name_of(int64_t id) const;  ///< as the file writes it; O(vocabulary)
+  bool is_special(int64_t id) const { return special_[static_cast<size_t>(id)]; }
+  /// Makes an ordinary token special, as transformers does with what a tokenizer_config.json names: it is found in
+  /// texts by its name, and left out by decode.
+  void make_special(int64_t id);
+  const Frame& frame() const { return frame_; }  ///< what the post-processor puts around a text
 
  private:
   enum class Behavior { isolated, removed, merged_with_previous, merged_with_next };
@@ -82,7 +87,7 @@ class JsonTokenizer {
   std::vector<std::string> bytes_of_;  // what each id decodes to
   std::vector<bool> special_;
   bool strip_first_space_ = false;
-  std::optional<int64_t> begin_of_text_;
+  Frame frame_;
 };
 
 }  // namespace accordion

@@ -78,6 +78,18 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& or
 /// The config.json that transformers (4.44 and 5) and we read back to the same model.
 nlohmann::json model_config_json(const ModelConfig& config);
 
+/// Names a tokenizer's special tokens (-1 = it has none) in place of those that the file came with. The row of the
+/// padding token belongs to weights that are there, so it changes only where they are to be drawn at random.
+void take_tokens(ModelConfig& config, int64_t bos, int64_t eos, int64_t pad, bool random_weights);
+/// The generation_config.json of a model directory; an empty object where there is none. UserError where it is no JSON
+/// object.
+nlohmann::json read_generation_config(const std::filesystem::path& directory);
+/// `read` with the special tokens of `config`, for transformers' `generate`; a list of ends that holds the model's
+/// stays.
+nlohmann::json generation_config_json(const ModelConfig& config, nlohmann::json read);
+/// Every id that ends a text: eos_token_id of config.json and of generation_config.json, one or a list in each.
+std::vector<int64_t> end_ids(const ModelConfig& config, const nlohmann::json& generation);
+
 /// Finds what a person named as MODEL: a config.json, a Hugging Face directory, a checkpoint, a run folder (its newest
 /// checkpoint), or a name in models/ (with or without .json). `weights` is the directory that holds the weights, empty
 /// where they are to be drawn at random; `directory` where the tokenizer would be.

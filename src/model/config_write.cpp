@@ -3,6 +3,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/config_tokens.h"
 
 namespace accordion {
 namespace {
@@ -190,13 +191,7 @@ json model_config_json(const ModelConfig& config) {
   own["vocab_size"] = config.vocabulary;
   own["initializer_range"] = config.initializer_range;
   own["tie_word_embeddings"] = config.tied_head;
-  own["bos_token_id"] = config.bos >= 0 ? json(config.bos) : json(nullptr);
-  if (config.eos < 0) {
-    own["eos_token_id"] = nullptr;
-  } else if (const auto eos = config.original.find("eos_token_id");
-             eos == config.original.end() || !eos->is_array() || eos->empty() || (*eos)[0] != config.eos) {
-    own["eos_token_id"] = config.eos;  // a list of several whose first it is stays as it was
-  }
+  name_tokens(config, config.original, own);
   json document = config.original.is_object() ? config.original : json::object();
   // The newer spelling of what stands in `own`, and what described the file that was read.
   for (const char* key :

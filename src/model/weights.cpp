@@ -367,7 +367,12 @@ void save_model(const Transformer& model, const fs::path& directory) {
 }
 
 Transformer open_model(const ModelLocation& location, torch::Dtype dtype, torch::Device device, int64_t seed) {
-  Transformer model(load_model_config(location), dtype, device);
+  return open_model(location, load_model_config(location), dtype, device, seed);
+}
+
+Transformer open_model(const ModelLocation& location, ModelConfig config, torch::Dtype dtype, torch::Device device,
+                       int64_t seed) {
+  Transformer model(std::move(config), dtype, device);
   if (location.weights.empty()) {
     model.initialise(seed);
   } else {

@@ -19,5 +19,8 @@ void save_model(const Transformer& model, const std::filesystem::path& directory
 
 /// The model that a person named: its weights where it has some, drawn by `seed` otherwise. Not yet trainable.
 Transformer open_model(const ModelLocation& location, torch::Dtype dtype, torch::Device device, int64_t seed);
+/// The same with a configuration of the caller's, who read that of the location.
+Transformer open_model(const ModelLocation& location, ModelConfig config, torch::Dtype dtype, torch::Device device,
+                       int64_t seed);
 
 }  // namespace accordion

@@ -5,6 +5,7 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_files.h"
 #include "memory/device.h"
 #include "model/weights.h"
 #include "recipe/print.h"
@@ -19,9 +20,19 @@ namespace fs = std::filesystem;
 namespace accordion {
 namespace {
 
-Transformer open_trainable(const Recipe& recipe, const std::optional<Checkpoints::Found>& resumed) {
-  const auto location = find_model(resumed ? resumed->folder.string() : recipe.model);
-  auto model = open_model(location, training_dtype(recipe.precision), device(), recipe.seed);
+ModelLocation location_of(const Recipe& recipe, const std::optional<Checkpoints::Found>& resumed) {
+  return find_model(resumed ? resumed->folder.string() : recipe.model);
+}
+
+Transformer open_trainable(const Recipe& recipe, const ModelLocation& location,
+                           const std::optional<Tokenizer>& tokenizer) {
+  auto config = load_model_config(location);
+  if (tokenizer) {  // a preset names those of another tokenizer
+    const auto& tokens = tokenizer->special_tokens();
+    const auto id = [](const std::optional<SpecialToken>& token) { return token ? token->id : -1; };
+    take_tokens(config, id(tokens.begin), id(tokens.end), id(tokens.padding), location.weights.empty());
+  }
+  auto model = open_model(location, std::move(config), training_dtype(recipe.precision), device(), recipe.seed);
   model.reach(recipe.length_schedule.max_length.value());
   return model;
 }
@@ -31,8 +42,10 @@ std::vector<int64_t> evaluation_lengths(const Recipe& recipe, const LengthSchedu
 }
 
 /// A corpus may be somebody else's `.bin` and `.idx`, without a tokenizer beside it.
-bool has_tokenizer(const fs::path& corpus) {
-  return fs::is_directory(corpus) && (fs::exists(corpus / "tokenizer.json") || fs::exists(corpus / "tokenizer.model"));
+std::optional<Tokenizer> tokenizer_of(const fs::path& corpus) {
+  const bool there =
+      fs::is_directory(corpus) && (fs::exists(corpus / "tokenizer.json") || fs::exists(corpus / "tokenizer.model"));
+  return there ? std::optional(Tokenizer::load(corpus)) : std::nullopt;
 }
 
 }  // namespace
@@ -44,7 +57,9 @@ Trainer::Trainer(const Recipe& recipe)
       schedule_(recipe),
       learning_rate_(recipe, schedule_),
       stream_(recipe),
-      model_(open_trainable(recipe, resumed_)),
+      tokenizer_(tokenizer_of(recipe.data.train.front().path)),
+      generation_(read_generation_config(location_of(recipe, resumed_).directory)),
+      model_(open_trainable(recipe, location_of(recipe, resumed_), tokenizer_)),
       training_step_(model_, recipe),
       validation_(recipe.data.validation, evaluation_lengths(recipe, schedule_), recipe.evaluation.tokens,
                   training_step_.form().pass),
@@ -52,8 +67,6 @@ Trainer::Trainer(const Recipe& recipe)
   check_model();
   if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();
-  if (has_tokenizer(recipe.data.train.front().path))
-    tokenizer_.emplace(Tokenizer::load(recipe.data.train.front().path));
   log_ = std::make_unique<RunLog>(recipe_.run, TerminalOptions{}, counters_.steps > 0 ? counters_.steps : -1);
   write_file(fs::path(recipe_.run) / "recipe.yaml", print_recipe(recipe_));
   for (const auto& text : notes_) log_->warning(text);
@@ -136,7 +149,10 @@ void Trainer::greet() {
 /// The model as a Hugging Face directory, with the corpus's tokenizer.
 void Trainer::write_model(const fs::path& folder) const {
   save_model(model_, folder);
-  if (tokenizer_) tokenizer_->save(folder);
+  write_file(folder / "generation_config.json", generation_config_json(model_.config(), generation_).dump(2) + "\n");
+  if (!tokenizer_) return;
+  tokenizer_->save(folder);
+  if (model_.config().family == Family::qwen2) insist_on_tokenizer_class(folder);
 }
 
 }  // namespace accordion

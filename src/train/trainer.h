@@ -53,10 +53,11 @@ class Trainer {
   LengthSchedule schedule_;
   LearningRate learning_rate_;
   Stream stream_;
+  std::optional<Tokenizer> tokenizer_;  // the corpus's, to go with the model; none where the corpus has none
+  nlohmann::json generation_;           // generation_config.json of the model that training began with
   Transformer model_;
   TrainingStep training_step_;
   LossByLength validation_;
-  std::optional<Tokenizer> tokenizer_;  // the corpus's, to go with the model; none where the corpus has none
   std::unique_ptr<RunLog> log_;
   TimelineFile timeline_;
 

@@ -36,7 +36,7 @@ class TokenizerTest : public testing::Test {
   }
   std::string refusal(const nlohmann::json& description) {
     try {
-      load(description);
+      load(description).end_of_text();
     } catch (const UserError& error) {
       return error.what();
     }
@@ -123,7 +123,7 @@ TEST_F(TokenizerTest, NamesWhatItDoesNotSupport) {
   EXPECT_THAT(refusal(description), HasSubstr("'c z'"));
   description = small_tokenizer();
   description["added_tokens"][0]["content"] = "<end>";
-  EXPECT_THAT(refusal(description), HasSubstr("end-of-text"));
+  EXPECT_THAT(refusal(description), HasSubstr("which token ends documents"));
   description = small_tokenizer();
   description["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(["}}}, {"behavior", "Isolated"}};
   EXPECT_THAT(refusal(description), HasSubstr("not understood"));

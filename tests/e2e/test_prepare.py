@@ -41,7 +41,7 @@ def test_prepare_then_prepare_with_a_trained_tokenizer(texts, tmp_path):
     assert manifest["train"]["documents"] + manifest["validation"]["documents"] == 25
     assert manifest["validation"]["documents"] == 2
     assert sorted(path.name for path in (tmp_path / "corpora/spm").iterdir()) == [
-        "manifest.json", "tokenizer.model", "tokenizer_config.json", "train.bin", "train.idx", "validation.bin", "validation.idx"]
+        "manifest.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "train.bin", "train.idx", "validation.bin", "validation.idx"]
 
 
 def test_summary_is_for_people(texts, tmp_path):
