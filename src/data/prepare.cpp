@@ -297,7 +297,7 @@ nlohmann::json prepare(const PrepareOptions& options, const PrepareProgress& pro
     result["tokens"] = router.tokens();
     result["corpora"] = router.finish(tokenizer, pipeline.source());
     const auto& end = *tokenizer.special_tokens().end;
-    result["end_of_text"] = "documents end with " + end.text() + ", by " + end.origin;
+    result["end_of_text"] = "documents end with " + end.text() + ", from " + end.origin;
     result["notices"] = tokenizer.special_tokens().notices;
     for (const auto& difference : router.differences())
       result["notices"].push_back("in the tokenizer.json for other programs the ids differ for " + difference);

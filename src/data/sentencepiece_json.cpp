@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,7 +18,9 @@ using json = nlohmann::ordered_json;
 
 constexpr char kSpaceMark[] = "\u2581";
 
-std::string in_quotes(const std::string& text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string in_quotes(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 std::vector<std::string> characters(std::string_view text) {
   std::vector<std::string> result;
@@ -164,8 +167,8 @@ class Converter {
   /// equals. Of the ways to one piece only one ever comes about, so their order among themselves does not matter.
   std::vector<Merge> all_merges() {
     std::vector<Merge> merges;
-    std::set<float> scores;
-    bool equal = false, unknown = false;
+    std::map<float, std::vector<std::string>, std::greater<>> pieces;  // by score, those that come of merges
+    bool unknown = false;
     Bpe::Options options;
     options.alphabet = Bpe::Alphabet::characters;
     options.unknown = unknown_;
@@ -182,27 +185,52 @@ class Converter {
           unknown = unknown || (characters(left).size() == 1 && !known(left)) ||
                     (characters(right).size() == 1 && !known(right));
       }
-      if (merges.size() > before) equal = !scores.insert(piece.score).second || equal;
+      if (merges.size() > before) pieces[piece.score].push_back(piece.text);
     }
     std::stable_sort(merges.begin(), merges.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
     for (size_t rank = 0; rank < merges.size(); ++rank)
       bpe_.add_merge(merges[rank].left, merges[rank].right, static_cast<int32_t>(rank));
-    if (equal) differences_.push_back("pieces of equal score");
+    check_equals(merges, pieces);
     if (unknown) differences_.push_back("pieces with a character that is no piece itself");
     return merges;
   }
 
-  std::vector<int32_t> merged(const std::string& text) const {
-    std::vector<int32_t> ids;
+  /// Among pieces of equal score the library takes the leftmost, `tokenizers` the first of its list. For runs of one
+  /// character (Llama's of spaces) that comes to the same mostly: tried for all lengths until they repeat.
+  void check_equals(const std::vector<Merge>& merges,
+                    const std::map<float, std::vector<std::string>, std::greater<>>& pieces) {
+    Bpe leftmost(vocabulary_, {.alphabet = Bpe::Alphabet::characters, .unknown = unknown_});
     WordCache cache;
-    bpe_.encode(text, cache, ids);
+    std::map<float, int32_t, std::greater<>> ranks;
+    for (const auto& [score, texts] : pieces) ranks.emplace(score, static_cast<int32_t>(ranks.size()));
+    for (const auto& merge : merges) leftmost.add_merge(merge.left, merge.right, ranks[merge.score]);
+    for (const auto& [score, texts] : pieces) {
+      if (texts.size() < 2) continue;
+      const auto unit = characters(texts.front()).front();
+      std::string run;
+      bool same = std::all_of(texts.begin(), texts.end(), [&](const auto& text) {
+        const auto all = characters(text);
+        return std::count(all.begin(), all.end(), unit) == static_cast<std::ptrdiff_t>(all.size());
+      });
+      for (size_t n = 0; same && n < 8 * texts.size(); ++n) {
+        run += unit;
+        same = merged(bpe_, cache_, run) == merged(leftmost, cache, run);
+      }
+      if (!same)
+        differences_.push_back("pieces of equal score, such as " + in_quotes(texts[0]) + " and " + in_quotes(texts[1]));
+    }
+  }
+
+  static std::vector<int32_t> merged(const Bpe& bpe, WordCache& cache, const std::string& text) {
+    std::vector<int32_t> ids;
+    bpe.encode(text, cache, ids);
     return ids;
   }
 
   /// A beginning of the name where a cut changes nothing: the merges leave a border there, and it does not part two
   /// unknown characters, which become one token where they are not bytes. Empty where there is none.
   std::string head_of(const std::string& name) const {
-    const auto ids = model_.kind == SentencePieceProto::bpe ? merged(name) : std::vector<int32_t>();
+    const auto ids = model_.kind == SentencePieceProto::bpe ? merged(bpe_, cache_, name) : std::vector<int32_t>();
     const auto character_at = [&](size_t at) {
       const size_t start = at;
       next_character(name, at);
@@ -238,7 +266,7 @@ class Converter {
         pattern += "|(?<=\\A|" + between + ")(?=(?:" + any_of(reserved_) + ")(?:\\z|" + between + "))(?:" + heads + ")";
       for (const auto& piece : model_.pieces)
         if (piece.type == SentencePiece::normal && model_.kind == SentencePieceProto::bpe &&
-            merged(piece.text).size() != 1)
+            merged(bpe_, cache_, piece.text).size() != 1)
           differences_.push_back("the piece " + in_quotes(piece.text) + ", to which no merges lead");
     }
     pre_tokenizer_ = split(pattern, "Isolated");
@@ -315,6 +343,7 @@ class Converter {
   std::vector<std::string> symbols_, reserved_;  // of the user; names
   int32_t unknown_ = -1;
   Bpe bpe_;
+  mutable WordCache cache_;  // of its words
   bool whole_symbols_ = false;
   json pre_tokenizer_ = nullptr;
   std::vector<std::string> differences_;

@@ -173,7 +173,12 @@ std::vector<std::string> Tokenizer::save(const fs::path& folder) const {
   } else {
     const auto& pieces = std::get<SentencePieceModel>(model_->kind);
     write_file(folder / "tokenizer.model", content);
-    auto json = sentencepiece_as_json(content);
+    SentencePieceAsJson json;
+    const bool corpus = fs::exists(files.source / "manifest.json") && is_made_of_model(files.source);
+    if (corpus)  // made when the corpus was: a checkpoint need not wait for it again
+      json.content = read_file(files.source / "tokenizer.json");
+    else
+      json = sentencepiece_as_json(content);
     differences = std::move(json.differences);
     if (!json.content.empty()) write_file(folder / "tokenizer.json", json.content);
     files.made_of_model = !json.content.empty();

@@ -160,6 +160,27 @@ TEST_F(TokenizerTest, StreamsWholeCharacters) {
   EXPECT_EQ(streamed + stream.finish(), text + "a\xEF\xBF\xBD");
 }
 
+TEST_F(TokenizerTest, ATextThatGoesOnKeepsItsSpaces) {
+  auto description = small_tokenizer();
+  description["pre_tokenizer"] = {
+      {"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "first"}, {"split", false}};
+  description["decoder"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "first"}};
+  description["model"] = nlohmann::json::parse(R"({"type": "BPE", "merges": ["\u2581 a", "\u2581 b"],
+      "vocab": {"\u2581": 0, "a": 1, "b": 2, "\u2581a": 3, "\u2581b": 4}})");
+  const auto tokenizer = load(description);
+  const auto streamed = [&](const Ids& prompt, const Ids& ids) {
+    StreamDecoder stream(tokenizer, prompt);
+    std::string text;
+    for (const auto id : ids) text += stream.add(id);
+    return text + stream.finish();
+  };
+  EXPECT_EQ(streamed({}, {3, 4, 1}), "a ba");            // a text of its own
+  EXPECT_EQ(streamed({3}, {4, 1}), " ba");               // goes on
+  EXPECT_EQ(streamed({3, 12}, {4, 1}), " ba");           // behind a special token too
+  EXPECT_EQ(streamed({3}, {12, 12, 4, 12, 3}), " b a");  // and where one comes in between
+  EXPECT_EQ(streamed({12}, {3, 4}), "a b");              // nothing to go on from
+}
+
 class SentencePieceTest : public TokenizerTest {
  protected:
   Tokenizer train(int64_t vocabulary) {
@@ -196,6 +217,24 @@ TEST_F(SentencePieceTest, TrainsATokenizerThatGivesTheTextBack) {
   std::string rest;
   for (size_t i = prompt.size(); i < all.size(); ++i) rest += stream.add(all[i]);
   EXPECT_EQ(rest, " sat");
+}
+
+TEST_F(SentencePieceTest, ATokenizerJsonGoesWithItAndTheModelIsRead) {
+  const auto tokenizer = train(300);
+  std::filesystem::create_directories(folder / "out");
+  EXPECT_THAT(tokenizer.save(folder / "out"), ElementsAre());
+  const auto json = nlohmann::json::parse(read_file(folder / "out/tokenizer.json"));
+  EXPECT_EQ(json["model"]["vocab"].size(), 300u);
+  EXPECT_EQ(json["added_tokens"], nlohmann::json::array());  // <s> in a text is no token
+  const auto again = Tokenizer::load(folder / "out");
+  EXPECT_EQ(again.name(), "tokenizer.model");
+  EXPECT_EQ(again.hash(), tokenizer.hash());
+  EXPECT_TRUE(again.beginning().ids.empty());  // as the documents are
+  // Where only the tokenizer.json is left, it gives the same ids.
+  std::filesystem::remove(folder / "out/tokenizer.model");
+  const auto alone = Tokenizer::load(folder / "out");
+  for (const std::string text : {"", " ", "  the  cat ", "a\u00e9\n<0x41>", "\u2581the"})
+    EXPECT_EQ(alone.encode(text), tokenizer.encode(text)) << text;
 }
 
 TEST_F(SentencePieceTest, RefusesAVocabularyLargerThanTheText) { EXPECT_THROW(train(100000), UserError); }

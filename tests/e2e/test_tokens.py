@@ -137,17 +137,17 @@ def prepared(folder, *options, **files):
 
 def test_prepare_says_which_token_ends_documents(tmp_path):
     done, manifest = prepared(tmp_path)
-    assert "documents end with <eos> (30), by tokenizer.json\n" in done.stdout and done.stderr == ""
+    assert "documents end with <eos> (30), from tokenizer.json\n" in done.stdout and done.stderr == ""
     assert (manifest["end_of_text"], manifest["end_of_text_token"], manifest["end_of_text_from"]) == (30, "<eos>", "tokenizer.json")
     assert manifest["begin_of_text"] is None
     done, manifest = prepared(tmp_path, generation_config={"eos_token_id": [31, 30]}, config={"eos_token_id": 2})
-    assert "documents end with <bos> (31), by generation_config.json\n" in done.stdout
+    assert "documents end with <bos> (31), from generation_config.json\n" in done.stdout
     assert done.stderr == ("notice: config.json names 2 as eos_token_id, which is no special token of the tokenizer\n"
                            "notice: generation_config.json has a list, whose first is taken\n")
     done, manifest = prepared(tmp_path, "--eos", "</s>", "--json")
     assert manifest["end_of_text"] == 27 and "--eos" in json.loads(done.stdout)["end_of_text"]
     again = run("prepare", tmp_path / "a.txt", "--tokenizer", tmp_path / "corpus", "--out", tmp_path / "again")
-    assert "documents end with </s> (27), by manifest.json\n" in again.stdout
+    assert "documents end with </s> (27), from manifest.json\n" in again.stdout
 
 
 def test_prepare_refuses_where_nothing_says_which(tmp_path):

@@ -9,6 +9,7 @@ import unicodedata
 
 import pytest
 
+from e2e.tiny import MODEL, run
 from reference.test_tokenizers import DATA, fuzzed, json_tokenizer, prepare
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -108,6 +109,85 @@ def test_sentencepiece(kind, tmp_path):
     assert (theirs.eos_token_id, theirs.bos_token_id, theirs.unk_token_id) == (oracle.eos_id(), oracle.bos_id(), oracle.unk_id())
     assert theirs.decode([*oracle.encode("a text"), oracle.eos_id()], skip_special_tokens=True) == "a text"
     assert len(theirs) == oracle.vocab_size()
+
+
+def test_a_sentencepiece_model_without_an_end(tmp_path):
+    model = train(tmp_path, {**KINDS["bpe, no bytes"], "eos_id": -1, "bos_id": -1, "user_defined_symbols": ["<sep>"]})
+    (tmp_path / "a.txt").write_text("some words")
+    command = ["prepare", tmp_path / "a.txt", "--tokenizer", model, "--out", tmp_path / "corpus"]
+    refused = run(*command, check=False)
+    assert refused.returncode == 2 and "--eos" in refused.stderr and refused.stderr.count("\n") == 1
+    for chosen in ["<sep>", str(sentencepiece.SentencePieceProcessor(model_file=str(model)).piece_to_id("<sep>"))]:
+        run(*command, "--eos", chosen)
+        assert auto(tmp_path / "corpus", "llama").eos_token == "<sep>"
+    model = train(tmp_path, {**KINDS["bpe, no bytes"], "eos_id": -1, "control_symbols": ["<|endoftext|>"]})
+    assert "documents end with <|endoftext|> (2), from tokenizer.model" in run(*command).stdout
+
+
+def test_bytes(tmp_path):
+    texts = NASTY + fuzzed(300, seed=9) + ["<|endoftext|>", "a<|endoftext|> b"]
+    folder, ids = written(tmp_path, "bytes", texts)
+    assert ids[0] == [0x20]
+    theirs = auto(folder, "llama")
+    assert not differing([text for text in texts if text], dict(zip([text for text in texts if text], ids)).get, lambda text: theirs(text).input_ids)
+    assert (theirs.eos_token_id, theirs.bos_token_id, len(theirs)) == (256, None, 257)
+
+
+@pytest.mark.parametrize("name", ["mistral-v1", "mistral-v3"])
+def test_real_sentencepiece(name, tmp_path):
+    model = DATA / name / "tokenizer.model"
+    folder, _ = written(tmp_path, model)
+    shakespeare = (DATA / "text" / "shakespeare.txt").read_text()
+    texts = NASTY + fuzzed(300, seed=10) + [shakespeare[at:at + 2000] for at in range(0, 200_000, 4000)] + [" " * n + "x" for n in range(100)]
+    oracle, theirs = sentencepiece.SentencePieceProcessor(model_file=str(model)), auto(folder, "mistral")
+    assert not differing(texts, oracle.encode, lambda text: theirs(text).input_ids)
+
+
+@pytest.mark.parametrize("name", ["neox", "gpt2", "llama3", "qwen3", "llama2"])
+def test_a_tokenizer_that_was_imported_stays_what_it_was(name, tmp_path):
+    source = json_tokenizer(name).parent
+    folder, _ = written(tmp_path, source)
+    assert (folder / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
+    theirs, manifest = auto(folder, "llama"), json.loads((folder / "manifest.json").read_text())
+    assert theirs.eos_token_id == manifest["end_of_text"]
+    known = json.loads((source / "tokenizer.json").read_text())["added_tokens"]
+    assert [token["content"] for token in known if token["special"] and token["id"] == manifest["end_of_text"]] == [manifest["end_of_text_token"]]
+
+
+RECIPE = """\
+model: {folder}/model.json
+run: {folder}/run
+data: {{train: {folder}/corpus}}
+budget: {{steps: 60}}
+batch: {{tokens: 256}}
+length_schedule: {{length: 64}}
+optimizer: {{lr: 1e-2}}
+lr_schedule: {{warmup: {{steps: 5}}}}
+precision: f32
+evaluation: {{tokens: 64}}
+"""
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_trained_model_ends_its_texts_in_transformers(family, tmp_path):
+    sentence = "once upon a time there was a caf\u00e9."
+    train(tmp_path, KINDS["bpe as accordion trains"], vocabulary=400)
+    (tmp_path / "text.jsonl").write_text((json.dumps({"text": sentence}) + "\n") * 100)
+    run("prepare", tmp_path / "text.jsonl", "--tokenizer", tmp_path / "tokenizer.model", "--out", tmp_path / "corpus", "--validation", 0.1)
+    model = {**MODEL, "model_type": family, "architectures": None, "vocab_size": 512, "eos_token_id": 40, "bos_token_id": 41}
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path))
+    run("train", tmp_path / "recipe.yaml")
+    final = tmp_path / "run/final"
+    theirs = transformers.AutoTokenizer.from_pretrained(final)
+    oracle = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    assert not differing(NASTY, oracle.encode, lambda text: theirs(text).input_ids)
+    network = transformers.AutoModelForCausalLM.from_pretrained(final)
+    ids = network.generate(**theirs("once upon", return_tensors="pt"), max_new_tokens=100, do_sample=False)[0].tolist()
+    assert ids == [*oracle.encode(sentence), oracle.eos_id()]
+    assert theirs.decode(ids, skip_special_tokens=True) == sentence
+    ours = run("generate", final, "--prompt", "once upon", "--temperature", 0).stdout
+    assert ours == sentence + "\n"
 
 
 if __name__ == "__main__":
