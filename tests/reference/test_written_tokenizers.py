@@ -49,7 +49,7 @@ KINDS = {
 
 
 def train(folder, options, vocabulary=600):
-    sample = (DATA / "text" / "shakespeare.txt").read_text()[20_000:220_000]
+    sample = (DATA / "text" / "shakespeare.txt").read_text()[20_000:120_000]
     (folder / "sample.txt").write_text(sample)
     sentencepiece.SentencePieceTrainer.train(input=str(folder / "sample.txt"), model_prefix=str(folder / "tokenizer"), minloglevel=2,
                                              hard_vocab_limit=False, vocab_size=vocabulary, **options)
@@ -68,10 +68,10 @@ def plain(text):
 
 
 def texts_for(kind, seed):
-    texts = NASTY + fuzzed(400, seed)
+    texts = NASTY + fuzzed(250, seed)
     if "nfkc" in kind:
-        texts = NASTY + [text for text in fuzzed(900, seed) if plain(text)] + ["e\u0301", "A\u0308 u\u0308", "Cafe\u0301 nai\u0308ve"]
-        assert len(texts) > 400
+        texts = NASTY + [text for text in fuzzed(500, seed) if plain(text)] + ["e\u0301", "A\u0308 u\u0308", "Cafe\u0301 nai\u0308ve"]
+        assert len(texts) > 250
     return texts
 
 
