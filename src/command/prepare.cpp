@@ -11,6 +11,7 @@
 #include "base/stop.h"
 #include "base/text.h"
 #include "command/command.h"
+#include "command/text_options.h"
 #include "report/progress.h"
 
 namespace accordion {
@@ -88,10 +89,7 @@ void add_prepare(CLI::App& app, int& exit_code) {
   auto& to = options->prepare;
   to.workers = usable_cores();
   auto* command = app.add_subcommand("prepare", "make a corpus (token ids, memory-mapped) of text");
-  command
-      ->add_option("INPUT", to.inputs,
-                   "text files (a document each), .jsonl (a document a line), both also .gz or .zst; folders; patterns")
-      ->required();
+  add_text_options(*command, to.inputs, to.text_field, to.glob, to.input_kind);
   command
       ->add_option("--tokenizer", to.tokenizer,
                    "bytes | a tokenizer.json | a sentencepiece .model | a folder that holds one")
@@ -102,8 +100,6 @@ void add_prepare(CLI::App& app, int& exit_code) {
   command->add_option("--validation", to.validation, "share of the documents held out for validation")
       ->check(CLI::Range(0.0, 0.999))
       ->capture_default_str();
-  command->add_option("--text-field", to.text_field, "field of the text in .jsonl")->capture_default_str();
-  command->add_option("--glob", to.glob, "which files of a folder, as in '*.html'; default: .txt, .md, .rst, .jsonl");
   command->add_option("--split", options->split,
                       "two corpora, OUT/short of documents below this many tokens and OUT/long of the others");
   command->add_option("--workers", to.workers, "threads that encode; the result does not depend on it")

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "command/command.h"
+#include "command/text_options.h"
 #include "data/train_tokenizer.h"
 #include "report/progress.h"
 
@@ -39,11 +40,9 @@ void add_tokenizer(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   auto& to = options->train;
   auto* command = app.add_subcommand("tokenizer", "train a byte-fallback BPE tokenizer with sentencepiece");
-  command->add_option("INPUT", to.inputs, "text, as for prepare")->required();
+  add_text_options(*command, to.inputs, to.text_field, to.glob, to.input_kind);
   command->add_option("--vocab", options->vocabulary, "pieces, as in 8192 or 32k")->required();
   command->add_option("--out", to.out, "folder of the tokenizer; one that is there is replaced")->required();
-  command->add_option("--text-field", to.text_field, "field of the text in .jsonl")->capture_default_str();
-  command->add_option("--glob", to.glob, "which files of a folder, as in '*.html'");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

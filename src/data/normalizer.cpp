@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -58,6 +59,17 @@ std::string replaced(std::string_view text, const std::string& pattern, const st
   }
 }
 
+std::string replaced(std::string_view text, const Regex& pattern, const std::string& content) {
+  std::string out;
+  size_t done = 0;
+  const auto replace = [&](const Regex::Match& match) {
+    out.append(text.substr(done, match.begin - done)).append(content);
+    done = match.end;
+  };
+  pattern.each(text, replace, true);
+  return out.append(text.substr(done));
+}
+
 }  // namespace
 
 void Normalizer::add(const nlohmann::json& description, const std::string& where) {
@@ -66,22 +78,33 @@ void Normalizer::add(const nlohmann::json& description, const std::string& where
   if (type == "Sequence") {
     for (const auto& part : description.at("normalizers")) add(part, where);
   } else if (type == "NFC") {
-    steps_.push_back({Kind::nfc, {}, {}});
+    steps_.push_back({Kind::nfc, {}, {}, {}});
   } else if (type == "NFD") {
-    steps_.push_back({Kind::nfd, {}, {}});
+    steps_.push_back({Kind::nfd, {}, {}, {}});
   } else if (type == "NFKC") {
-    steps_.push_back({Kind::nfkc, {}, {}});
+    steps_.push_back({Kind::nfkc, {}, {}, {}});
   } else if (type == "NFKD") {
-    steps_.push_back({Kind::nfkd, {}, {}});
+    steps_.push_back({Kind::nfkd, {}, {}, {}});
   } else if (type == "Prepend") {
-    steps_.push_back({Kind::prepend, {}, description.at("prepend").get<std::string>()});
+    steps_.push_back({Kind::prepend, {}, description.at("prepend").get<std::string>(), {}});
   } else if (type == "Replace" && !description.at("pattern").value("String", "").empty()) {
-    steps_.push_back({Kind::replace, description["pattern"]["String"].get<std::string>(),
-                      description.at("content").get<std::string>()});
+    steps_.push_back({Kind::replace,
+                      description["pattern"]["String"].get<std::string>(),
+                      description.at("content").get<std::string>(),
+                      {}});
+  } else if (type == "Replace" && description.at("pattern").contains("Regex")) {
+    steps_.push_back({Kind::replace,
+                      {},
+                      description.at("content").get<std::string>(),
+                      Regex(description["pattern"]["Regex"].get<std::string>(), where)});
   } else {
     throw UserError(where + ": normalizer '" + type +
                     "' is not supported; use a tokenizer with NFC, NFD, NFKC, NFKD, Prepend or Replace");
   }
+}
+
+bool Normalizer::safe_to_cut() const {
+  return std::none_of(steps_.begin(), steps_.end(), [](const auto& step) { return step.regex.has_value(); });
 }
 
 std::string Normalizer::operator()(std::string_view text) const {
@@ -107,7 +130,8 @@ std::string Normalizer::operator()(std::string_view text) const {
         if (!result.empty()) result.insert(0, step.content);
         break;
       case Kind::replace:
-        result = replaced(result, step.pattern, step.content);
+        result =
+            step.regex ? replaced(result, *step.regex, step.content) : replaced(result, step.pattern, step.content);
         break;
     }
   }

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "data/regex.h"
 
 namespace accordion {
 
@@ -16,12 +19,15 @@ class Normalizer {
 
   bool empty() const { return steps_.empty(); }
   std::string operator()(std::string_view text) const;
+  /// Whether no step looks further than a character and those that combine with it (a pattern may).
+  bool safe_to_cut() const;
 
  private:
   enum class Kind { nfc, nfd, nfkc, nfkd, prepend, replace };
   struct Step {
     Kind kind;
     std::string pattern, content;
+    std::optional<Regex> regex;  // replace: in place of `pattern`
   };
   void add(const nlohmann::json& description, const std::string& where);
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "data/corpus.h"
+#include "data/json_text.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
@@ -198,7 +199,8 @@ class Pipeline {
       : options_(options),
         files_(files),
         pool_(tokenizer, options.workers),
-        reader_(files, tokenizer.cut() != Tokenizer::Cut::none, tokenizer.cut() == Tokenizer::Cut::drop_space) {}
+        reader_(files, tokenizer.cut() != Tokenizer::Cut::none, tokenizer.cut() == Tokenizer::Cut::drop_space,
+                options.input_kind) {}
 
   void run(Router& router, const PrepareProgress& progress) {
     // Twice the workers are on their way, so that none waits while the oldest result is written.
@@ -283,7 +285,7 @@ void check_out(const fs::path& out, const std::vector<fs::path>& files) {
 }  // namespace
 
 nlohmann::json prepare(const PrepareOptions& options, const PrepareProgress& progress) {
-  const auto files = find_texts(options.inputs, options.glob);
+  const auto files = find_texts(options.inputs, options.glob, options.input_kind);
   check_out(options.out, files);
   const auto tokenizer = Tokenizer::load(options.tokenizer, options.end_of_text);
   tokenizer.end_of_text();  // a refusal comes before any work

@@ -145,9 +145,15 @@ const std::string& Tokenizer::hash() const { return model_->hash; }
 Tokenizer::Cut Tokenizer::cut() const { return model_->cut; }
 
 Tokenizer::Cut Tokenizer::find_cut() const {
+  const auto* const json = std::get_if<JsonTokenizer>(&model_->kind);
+  if (json && !json->safe_to_cut()) return Cut::none;
   // Tried rather than derived from the tokenizer's many switches.
-  const std::vector<std::pair<std::string, std::string>> samples{
+  std::vector<std::pair<std::string, std::string>> samples{
       {"We the", "people of"}, {"x", "y\n\n  z"}, {"it's a", "b, c."}};
+  for (char c = 'a'; c < 'z'; ++c) {  // a pattern may know some of the letters only
+    const std::string small(1, c), capital(1, static_cast<char>(c - 'a' + 'A')), next(1, static_cast<char>(c + 1));
+    samples.insert(samples.end(), {{small, next}, {capital, next}, {small, capital}, {capital, capital}});
+  }
   for (const auto cut : {Cut::keep_space, Cut::drop_space}) {
     const bool exact = std::all_of(samples.begin(), samples.end(), [&](const auto& sample) {
       auto parts = encode(sample.first);

@@ -1,5 +1,7 @@
 #include "data/tokenizer_json.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "data/utf8.h"
@@ -154,34 +156,25 @@ void JsonTokenizer::read_pre_tokenizer(const nlohmann::json& description, const 
   } else if (type == "ByteLevel") {
     byte_level_ = true;
     if (description.value("add_prefix_space", true)) stages_.emplace_back();
-    if (description.value("use_regex", true)) stages_.push_back({Regex(kByteLevelPattern, where)});
+    if (description.value("use_regex", true)) stages_.emplace_back(Split(Regex(kByteLevelPattern, where)));
   } else if (type == "Digits") {
-    stages_.push_back({Regex(description.value("individual_digits", false) ? "\\p{N}" : "\\p{N}+", where)});
+    stages_.emplace_back(Split(Regex(description.value("individual_digits", false) ? "\\p{N}" : "\\p{N}+", where)));
   } else if (type == "Split") {
     const auto& pattern = description.at("pattern");
-    const auto behavior = description.at("behavior").get<std::string>();
-    Stage stage{Regex(pattern.contains("Regex") ? pattern["Regex"].get<std::string>()
-                                                : escaped_pattern(pattern.at("String").get<std::string>()),
-                      where)};
-    if (behavior == "Isolated")
-      stage.behavior = Behavior::isolated;
-    else if (behavior == "Removed")
-      stage.behavior = Behavior::removed;
-    else if (behavior == "MergedWithPrevious")
-      stage.behavior = Behavior::merged_with_previous;
-    else if (behavior == "MergedWithNext")
-      stage.behavior = Behavior::merged_with_next;
-    else
-      throw UserError(where + ": Split with behavior '" + behavior + "' is not supported");
-    stage.invert = description.value("invert", false);
-    stages_.push_back(std::move(stage));
+    const auto name = description.at("behavior").get<std::string>();
+    const auto behavior = Split::behavior_of(name);
+    if (!behavior) throw UserError(where + ": Split with behavior '" + name + "' is not supported");
+    const auto text = pattern.contains("Regex") ? pattern["Regex"].get<std::string>()
+                                                : escaped_pattern(pattern.at("String").get<std::string>());
+    stages_.emplace_back(Split(Regex(text, where), *behavior, description.value("invert", false)));
   } else if (type == "Metaspace") {
+    if (!stages_.empty()) throw UserError(where + ": pre-tokenizer 'Metaspace' after another is not supported");
     space_mark_ = description.value("replacement", kSpaceMark);
     const auto scheme =
         description.value("prepend_scheme", description.value("add_prefix_space", true) ? "always" : "never");
     prepend_ = scheme == "always" ? Prepend::always : scheme == "first" ? Prepend::first : Prepend::never;
     if (description.value("split", true))
-      stages_.push_back({Regex(escaped_pattern(space_mark_), where), Behavior::merged_with_next});
+      stages_.emplace_back(Split(Regex(escaped_pattern(space_mark_), where), Split::Behavior::merged_with_next));
   } else {
     throw UserError(where + ": pre-tokenizer '" + type +
                     "' is not supported; use a tokenizer with ByteLevel, Split, Digits or Metaspace");
@@ -264,47 +257,15 @@ void JsonTokenizer::encode_from(size_t stage, std::string_view text, WordCache& 
                                 std::vector<int32_t>& ids) const {
   if (stage == stages_.size())
     return stages_.empty() ? bpe_.encode_text(text, cache, ids) : bpe_.encode(text, cache, ids);
-  const auto& pattern = stages_[stage].pattern;
-  const auto behavior = stages_[stage].behavior;
-  const bool invert = stages_[stage].invert;
-  if (!pattern)
-    return encode_from(stage + 1, text.starts_with(' ') ? text : std::string_view(" " + std::string(text)), cache, ids);
+  const auto next = [&](std::string_view piece) { encode_from(stage + 1, piece, cache, ids); };
+  const auto& split = stages_[stage];
+  if (split) return (*split)(text, next);
+  next(text.starts_with(' ') ? text : std::string_view(" " + std::string(text)));
+}
 
-  const bool plain = behavior == Behavior::isolated;  // pieces go on at once
-  struct Piece {
-    size_t begin, end;
-  };
-  std::vector<Piece> pieces;
-  bool merged = false;  // whether the last piece was a match
-  const auto piece = [&](size_t begin, size_t end, bool matched) {
-    if (begin == end) return;
-    if (plain) return encode_from(stage + 1, text.substr(begin, end - begin), cache, ids);
-    matched = matched != invert;
-    if (behavior == Behavior::removed && matched) return;
-    const bool joins = behavior == Behavior::merged_with_previous
-                           ? matched && !merged && !pieces.empty()
-                           : behavior == Behavior::merged_with_next && !matched && merged;
-    if (joins)
-      pieces.back().end = end;
-    else
-      pieces.push_back({begin, end});
-    merged = matched;
-  };
-  size_t done = 0;
-  for (size_t at = 0; at < text.size();) {
-    const auto match = pattern->find(text, at);
-    if (!match) break;
-    at = match->end;
-    if (match->begin == match->end) {  // an empty match cuts nothing
-      if (at < text.size()) next_character(text, at);
-      continue;
-    }
-    piece(done, match->begin, false);
-    piece(match->begin, match->end, true);
-    done = match->end;
-  }
-  piece(done, text.size(), false);
-  for (const auto& [begin, end] : pieces) encode_from(stage + 1, text.substr(begin, end - begin), cache, ids);
+bool JsonTokenizer::safe_to_cut() const {
+  return normalizer_.safe_to_cut() &&
+         std::all_of(stages_.begin(), stages_.end(), [](const auto& split) { return !split || split->safe_to_cut(); });
 }
 
 std::string JsonTokenizer::decode(const std::vector<int64_t>& ids) const {

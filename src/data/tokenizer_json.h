@@ -9,7 +9,7 @@
 #include "data/bpe.h"
 #include "data/normalizer.h"
 #include "data/post_processor.h"
-#include "data/regex.h"
+#include "data/split.h"
 
 namespace accordion {
 
@@ -59,15 +59,12 @@ class JsonTokenizer {
   /// texts by its name, and left out by decode.
   void make_special(int64_t id);
   const Frame& frame() const { return frame_; }  ///< what the post-processor puts around a text
+  /// Whether no pattern can reach over the space in `letter space letter` (see Regex::safe_to_cut).
+  bool safe_to_cut() const;
 
  private:
-  enum class Behavior { isolated, removed, merged_with_previous, merged_with_next };
-  /// A step of the pre-tokenizer: cuts at the pattern, or (without one) puts a space before a piece that has none.
-  struct Stage {
-    std::optional<Regex> pattern;
-    Behavior behavior = Behavior::isolated;
-    bool invert = false;
-  };
+  /// A step of the pre-tokenizer: cuts at a pattern, or (without one) puts a space before a piece that has none.
+  using Stage = std::optional<Split>;
   void read_model(const nlohmann::json& model, const std::string& where);
   void read_added_tokens(const nlohmann::json& tokens, const std::string& where);
   void read_pre_tokenizer(const nlohmann::json& description, const std::string& where);

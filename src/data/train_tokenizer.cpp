@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/json_text.h"
 #include "data/sentencepiece_model.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
@@ -18,8 +19,8 @@ void train_tokenizer(const TrainTokenizerOptions& options, const std::function<v
   if (fs::exists(out) && !(fs::is_directory(out) && (fs::is_empty(out) || fs::exists(out / "tokenizer.model"))))
     throw UserError(out.string() +
                     ": holds something other than a tokenizer and would be replaced; give --out another folder");
-  const auto files = find_texts(options.inputs, options.glob);
-  TextReader reader(files, true, false);
+  const auto files = find_texts(options.inputs, options.glob, options.input_kind);
+  TextReader reader(files, true, false, options.input_kind);
   const auto next = [&](std::string& text) {
     const auto part = reader.next();
     if (!part) return false;

@@ -5,11 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "data/text_format.h"
+
 namespace accordion {
 
 struct TrainTokenizerOptions {
   std::vector<std::string> inputs;  // as those of prepare
   std::string out, text_field = "text", glob;
+  InputKind input_kind = InputKind::automatic;
   int64_t vocabulary = 0;
 };
 

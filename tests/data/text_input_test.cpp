@@ -161,39 +161,5 @@ TEST(TextReader, KnowsUtf16) {
   EXPECT_THROW(parts_of(TextReader({folder / "a.txt"}, true, false)), UserError);
 }
 
-TEST(TextOfLine, TakesTheField) {
-  int64_t damaged = 0;
-  EXPECT_EQ(text_of_line(R"({"id": 1, "text": "a\n\u00e9\ud83d\ude00", "text2": []})", "text", "f:1", damaged),
-            "a\n\u00e9\U0001F600");
-  EXPECT_EQ(text_of_line(R"({"body": "x"})", "body", "f:1", damaged), "x");
-  EXPECT_EQ(damaged, 0);
-}
-
-TEST(TextOfLine, RepairsDamage) {
-  int64_t damaged = 0;
-  const std::string r = "\xEF\xBF\xBD";
-  EXPECT_EQ(text_of_line("{\"text\": \"caf\xE9\"}", "text", "f:1", damaged), "caf" + r);
-  EXPECT_EQ(damaged, 1);
-  EXPECT_EQ(text_of_line(R"({"text": "\ud800x \udc00 \ud83d\ude00 \\ud800 \uD83D"})", "text", "f:1", damaged),
-            r + "x " + r + " \U0001F600 \\ud800 " + r);
-  EXPECT_EQ(damaged, 4);
-}
-
-TEST(TextOfLine, SaysWhereItIsWrong) {
-  const auto message = [](const std::string& line) {
-    int64_t damaged = 0;
-    try {
-      text_of_line(line, "text", "f.jsonl:7", damaged);
-    } catch (const UserError& error) {
-      return std::string(error.what());
-    }
-    return std::string("accepted");
-  };
-  EXPECT_THAT(message("{\"text\": "), HasSubstr("f.jsonl:7: not valid JSON"));
-  EXPECT_THAT(message("[1]"), HasSubstr("f.jsonl:7: not a JSON object"));
-  EXPECT_THAT(message(R"({"txt": "x"})"), HasSubstr("did you mean 'txt'"));
-  EXPECT_THAT(message(R"({"text": 3})"), HasSubstr("not a string"));
-}
-
 }  // namespace
 }  // namespace accordion
