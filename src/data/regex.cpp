@@ -45,7 +45,7 @@ std::string message_of(int code, OnigErrorInfo* info) {
 /// The first part of a pattern that some versions of Oniguruma read otherwise than others (6.9.7 to 6.9.10 were
 /// compared), or that does more than match; "" where there is none.
 std::string unsettled(std::string_view pattern) {
-  constexpr std::string_view kEscapes = "tnrfvaesSdDwWhHbBAzZGRKpPxukgcCM";
+  constexpr std::string_view kEscapes = "tnrfvaesSdDwWhHbBAzZGKpPxukgcCM";
   constexpr std::array kBrackets{"alnum"sv, "alpha"sv, "ascii"sv, "blank"sv, "cntrl"sv, "digit"sv, "graph"sv,
                                  "lower"sv, "print"sv, "space"sv, "upper"sv, "word"sv,  "xdigit"sv};
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
@@ -69,7 +69,8 @@ std::string unsettled(std::string_view pattern) {
       ++depth;
     } else if (rest[0] == ']' && depth > 0) {
       --depth;
-    } else if (depth == 0 && (rest.starts_with("(*") || rest.starts_with("(?*") || rest.starts_with("(?{"))) {
+    } else if (depth == 0 && (rest.starts_with("(*") || rest.starts_with("(?*") || rest.starts_with("(?{") ||
+                              rest.starts_with("(?("))) {
       return std::string(rest.substr(0, rest[1] == '*' ? 2 : 3));
     } else if (depth == 0 && rest.starts_with("(?") && rest.size() > 2 && (is_letter(rest[2]) || rest[2] == '-')) {
       const auto options = rest.substr(2, std::min(rest.find_first_not_of("imx-", 2), rest.size()) - 2);

@@ -183,10 +183,9 @@ bool looks_like_objects(const Head& head, size_t first) {
     const auto text = head(size);
     if (const auto found = end.find(text.substr(object)); found != std::string_view::npos) {
       if (!is_object(text.substr(object, found))) return false;
+      if (array) return true;  // what is wrong behind it is named when it is read
       const size_t after = next_character_at(head, object + found);
-      if (after == std::string_view::npos) return true;
-      const char next = head(after + 1)[after];
-      return array ? next == ',' || next == ']' : next == '{';
+      return after == std::string_view::npos || head(after + 1)[after] == '{';
     }
     if (text.size() < size) return false;
     if (size > kLongestLook) return true;

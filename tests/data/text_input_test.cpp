@@ -66,6 +66,20 @@ TEST_F(FindTexts, OfFilesAndPatternsEachOnce) {
   EXPECT_THAT(names({folder / ""}), ElementsAre("a.txt", "b.txt", "sub/c.jsonl.gz", "sub/d.md"));
 }
 
+TEST_F(FindTexts, LeavesOutWhatIsHidden) {
+  for (const char* name : {".cache/g.txt", ".git/h/i.txt", "sub/.j/k.txt", "sub/.l.txt", "M.TXT.XZ"}) {
+    fs::create_directories((folder / name).parent_path());
+    write_file(folder / name, name);
+  }
+  EXPECT_THAT(names({folder / ""}), ElementsAre("M.TXT.XZ", "a.txt", "b.txt", "sub/c.jsonl.gz", "sub/d.md"));
+  EXPECT_THAT(names({folder / ""}, "*.txt"), ElementsAre("a.txt", "b.txt"));
+  EXPECT_THAT(names({folder / ".cache"}), ElementsAre(".cache/g.txt"));
+  EXPECT_THAT(names({folder / ".hidden.txt"}), ElementsAre(".hidden.txt"));
+  EXPECT_THAT(names({folder / ""}, ".*.txt"), ElementsAre(".cache/g.txt", ".git/h/i.txt", ".hidden.txt", "sub/.l.txt"));
+  EXPECT_THAT(names({folder / ""}, "sub/.j/*"), ElementsAre("sub/.j/k.txt"));
+  EXPECT_THAT(names({folder / ""}, ".cache/*"), ElementsAre(".cache/g.txt"));
+}
+
 TEST_F(FindTexts, RefusesWhatIsNotThere) {
   EXPECT_THROW(names({folder / "none.txt"}), UserError);
   EXPECT_THROW(names({folder / "*.none"}), UserError);
@@ -118,6 +132,72 @@ TEST(TextReader, Decompresses) {
     const auto whole = read_file(folder / name);
     write_file(folder / name, whole.substr(0, whole.size() - 100));
     EXPECT_THROW(parts_of(TextReader({folder / name}, true, false)), UserError) << name;
+  }
+}
+
+TEST(TextReader, KnowsFilesByWhatTheyHold) {
+  TemporaryFolder folder;
+  const std::string lines = "{\"text\": \"a\"}\n\n{\"text\": \"b\"}";
+  for (const std::string name : {"a.json.gz", "a.ndjson", "A.JSONL.GZ", "a.gz.1", "a", "a.jsonl"}) {
+    for (const auto& content : {lines, gzipped(folder, lines), zstandard(lines), "\xEF\xBB\xBF" + lines}) {
+      write_file(folder / name, content);
+      const auto parts = parts_of(TextReader(find_texts({folder / name}, ""), true, false));
+      ASSERT_EQ(parts.size(), 3u) << name;
+      EXPECT_EQ(parts[0].text, "{\"text\": \"a\"}");
+      EXPECT_EQ(parts[2].text, "{\"text\": \"b\"}");
+      EXPECT_EQ(parts[2].line, 3);
+    }
+  }
+  write_file(folder / "a.txt", gzipped(folder, "plain"));
+  write_file(folder / "b.txt.gz", "plain");
+  for (const std::string name : {"a.txt", "b.txt.gz"})
+    EXPECT_EQ(parts_of(TextReader({folder / name}, true, false))[0].text, "plain");
+}
+
+TEST(TextReader, DropsAByteOrderMarkAtTheStartOnly) {
+  TemporaryFolder folder;
+  write_file(folder / "a.txt", "\xEF\xBB\xBFone \xEF\xBB\xBFtwo");
+  write_file(folder / "b.txt", "\xEF\xBB\xBF");
+  const auto parts = parts_of(TextReader({folder / "a.txt", folder / "b.txt"}, true, false));
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].text, "one \xEF\xBB\xBFtwo");
+  EXPECT_EQ(parts[1].text, "");
+  EXPECT_TRUE(parts[1].last);
+}
+
+TEST(TextReader, GivesTheObjectsOfJson) {
+  TemporaryFolder folder;
+  const auto texts = [&](const std::string& content) {
+    write_file(folder / "a.json", content);
+    std::string all;
+    for (const auto& part : parts_of(TextReader({folder / "a.json"}, true, false)))
+      all += std::to_string(part.line) + part.text + ";";
+    return all;
+  };
+  EXPECT_EQ(texts("[{\"a\":1},{\"b\":\"]}\"}]"), "1{\"a\":1};1{\"b\":\"]}\"};");
+  EXPECT_EQ(texts("\xEF\xBB\xBF[\n {\"a\":\n1}\n,\n {\"b\":[{}]} ]\n"), "2{\"a\":\n1};5{\"b\":[{}]};");
+  EXPECT_EQ(texts("{\n\"a\":1}\n{\n\"b\":1\n}"), "1{\n\"a\":1};3{\n\"b\":1\n};");
+  std::string large = "[", want;
+  for (int i = 0; i < 3000; ++i) {
+    const auto object = "{\"text\":\"" + std::string(static_cast<size_t>(i % 700), 'x') + "\"}";
+    large += (i ? ",\n" : "") + object;
+    want += std::to_string(i + 1) + object + ";";
+  }
+  EXPECT_EQ(texts(large + "]"), want);
+  for (const auto& [content, line] : std::vector<std::pair<std::string, int>>{{"[{\"a\":1}\n{\"b\":1}]", 2},
+                                                                              {"[{\"a\":1},\n]", 2},
+                                                                              {"[{\"a\":1},\n2]", 2},
+                                                                              {"[{\"a\":1}\n", 2},
+                                                                              {"[{\"a\":1},\n{\"b\":", 2},
+                                                                              {"[{\"a\":1}]\nx", 2},
+                                                                              {"[{\"a\":1}]\n[{\"b\":1}]", 2},
+                                                                              {"{\n\"a\":1}\n{\"b\":", 3}}) {
+    try {
+      texts(content);
+      ADD_FAILURE() << content;
+    } catch (const UserError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("a.json:" + std::to_string(line) + ": not valid JSON: ")) << content;
+    }
   }
 }
 
