@@ -1,9 +1,9 @@
 #include "data/regex_pcre2.h"
 
 #include <array>
-#include <bitset>
 
 #include "base/text.h"
+#include "data/regex_part.h"
 #include "data/utf8.h"
 
 namespace accordion {
@@ -23,55 +23,6 @@ constexpr std::array kCategories{"L"sv,  "Lu"sv, "Ll"sv, "Lt"sv, "Lm"sv, "Lo"sv,
 constexpr size_t kMostRepeats = 1000;
 
 struct Untranslated {};  // thrown where the pattern leaves what is known to mean the same
-
-/// ASCII letters and the space among the characters that something may take; the others do not matter for a cut.
-using Ascii = std::bitset<128>;
-
-Ascii range(char32_t low, char32_t high) {
-  Ascii set;
-  for (char32_t c = low; c <= high && c < set.size(); ++c) set.set(c);
-  return set;
-}
-const Ascii& upper() {
-  static const Ascii set = range('A', 'Z');
-  return set;
-}
-const Ascii& lower() {
-  static const Ascii set = range('a', 'z');
-  return set;
-}
-
-struct Ends {  // what may stand at an end of a match
-  bool letter = false, space = false;
-};
-Ends ends_of(const Ascii& set) { return {(set & (upper() | lower())).any(), set.test(' ')}; }
-Ends either(Ends a, Ends b) { return {a.letter || b.letter, a.space || b.space}; }
-
-/// What a part of a pattern may match.
-struct Part {
-  bool empty = true;         // nothing
-  Ends first, last;          // at its ends
-  size_t width = 0;          // characters at most; 2 = many
-  bool safe = true;          // see Pcre2Pattern::safe_to_cut
-  bool looks_ahead = false;  // asks for the character behind it and takes none
-  bool can_be_repeated = true;
-};
-
-Part one_of(const Ascii& set) { return {false, ends_of(set), ends_of(set), 1}; }
-
-Part then(const Part& a, const Part& b) {
-  Part both{a.empty && b.empty, a.empty ? either(a.first, b.first) : a.first, b.empty ? either(a.last, b.last) : b.last,
-            std::min(size_t{2}, a.width + b.width), a.safe && b.safe};
-  if (a.last.letter && b.first.space) both.safe = false;
-  // Behind a letter, what is ahead may be the space that the text is cut at.
-  if (b.looks_ahead && (a.empty || a.last.letter)) both.safe = false;
-  return both;
-}
-
-Part otherwise(const Part& a, const Part& b) {
-  return {a.empty || b.empty, either(a.first, b.first), either(a.last, b.last), std::max(a.width, b.width),
-          a.safe && b.safe};
-}
 
 std::string hex(char32_t c) { return format("\\x{%x}", static_cast<unsigned>(c)); }
 

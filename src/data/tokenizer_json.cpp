@@ -1,6 +1,7 @@
 #include "data/tokenizer_json.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -264,7 +265,12 @@ void JsonTokenizer::encode_from(size_t stage, std::string_view text, WordCache& 
 }
 
 bool JsonTokenizer::safe_to_cut() const {
-  return normalizer_.safe_to_cut() &&
+  const auto reaches_over = [](const std::string& token) {
+    for (size_t at = 1; at < token.size(); ++at)
+      if (token[at] == ' ' && std::isalpha(static_cast<unsigned char>(token[at - 1]))) return true;
+    return false;
+  };
+  return normalizer_.safe_to_cut() && std::none_of(bytes_of_.begin(), bytes_of_.end(), reaches_over) &&
          std::all_of(stages_.begin(), stages_.end(), [](const auto& split) { return !split || split->safe_to_cut(); });
 }
 

@@ -59,7 +59,8 @@ class JsonTokenizer {
   /// texts by its name, and left out by decode.
   void make_special(int64_t id);
   const Frame& frame() const { return frame_; }  ///< what the post-processor puts around a text
-  /// Whether no pattern can reach over the space in `letter space letter` (see Regex::safe_to_cut).
+  /// Whether no token and no pattern can reach over the place before the space in `letter space letter` (see
+  /// Regex::safe_to_cut).
   bool safe_to_cut() const;
 
  private:

@@ -44,6 +44,27 @@ class TokenizerTest : public testing::Test {
   }
 };
 
+TEST_F(TokenizerTest, CutsTextsOnlyWhereNothingReachesOver) {
+  Tokenizer::load("bytes").save(folder / "");
+  const auto bytes = nlohmann::json::parse(read_file(folder / "tokenizer.json"));
+  const auto cut = [&](const std::string& pattern) {
+    auto description = bytes;
+    description["pre_tokenizer"] = {
+        {"type", "Sequence"},
+        {"pretokenizers",
+         {{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}}, bytes["pre_tokenizer"]}}};
+    return load(description).cut();
+  };
+  for (const char* pattern : {" ?\\p{L}+|\\s+(?!\\S)", "\\s+$", "[a-z]+"})
+    EXPECT_EQ(cut(pattern), Tokenizer::Cut::keep_space) << pattern;
+  for (const char* pattern : {"New York", "[a-z ]+", "^a", "\\p{L}+(?! )", "(?<=Z) b", "\\bb"})
+    EXPECT_EQ(cut(pattern), Tokenizer::Cut::none) << pattern;
+  auto description = bytes;
+  description["added_tokens"].push_back(
+      {{"id", 257}, {"content", "New York"}, {"special", false}, {"normalized", false}});
+  EXPECT_EQ(load(description).cut(), Tokenizer::Cut::none);
+}
+
 TEST_F(TokenizerTest, BytesAreThemselves) {
   const auto tokenizer = Tokenizer::load("bytes");
   EXPECT_EQ(tokenizer.vocabulary(), 257);
