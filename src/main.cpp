@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/stack.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "memory/allocator.h"
@@ -70,6 +71,7 @@ std::string what_was_wanted(const std::string& what) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  print_stack_of_crashes();
   memory::tune_allocator();
   at::set_num_threads(usable_cores());  // libtorch counts physical cores, not those this process may use
   return run(argc, argv);
@@ -80,10 +82,14 @@ int main(int argc, char** argv) try {
   std::cerr << "error: " << what_was_wanted(error.what_without_backtrace())
             << "; take shorter rows or fold more of them (docs/methods.md), `accordion plan` says what fits\n";
   return 2;
-} catch (const c10::Error& error) {
-  std::cerr << "internal error: " << error.what_without_backtrace() << "\n" << error.backtrace() << "\n";
-  return 1;
+} catch (const std::bad_alloc&) {
+  std::cerr << "error: out of memory; `accordion plan` says what fits\n";
+  return 2;
 } catch (const std::exception& error) {
-  std::cerr << "internal error: " << error.what() << "\n";
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const auto stack = stack_of_last_throw();
+  std::cerr << "internal error: " << (torch_error != nullptr ? torch_error->what_without_backtrace() : error.what())
+            << "\n"
+            << stack << kReport << "\n";
   return 1;
 }

@@ -42,8 +42,8 @@ std::string message_of(int code, OnigErrorInfo* info) {
   return {reinterpret_cast<const char*>(message), static_cast<size_t>(length)};
 }
 
-/// The first part of a pattern that some versions of Oniguruma read otherwise than others (6.9.7 to 6.9.10 were
-/// compared), or that does more than match; "" where there is none.
+/// The first part of a pattern that some versions of Oniguruma read otherwise than others (6.9.8 and what
+/// `tokenizers` brings were compared), or that does more than match; "" where there is none.
 std::string unsettled(std::string_view pattern) {
   constexpr std::string_view kEscapes = "tnrfvaesSdDwWhHbBAzZGKpPxukgcCM";
   constexpr std::array kBrackets{"alnum"sv, "alpha"sv, "ascii"sv, "blank"sv, "cntrl"sv, "digit"sv, "graph"sv,

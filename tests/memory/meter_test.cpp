@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "memory/allocator.h"
+#include "op/attention.h"
 #include "op/torch.h"
 
 namespace accordion::memory {
@@ -122,6 +123,27 @@ TEST_F(Meters, AddUpFromManyThreads) {
   const auto top = peak_of(Phase::forward);
   EXPECT_GT(top.total(), before.total());
   EXPECT_LE(top.total(), before.total() + 4 * 9 * 150'000 + 3000);  // a block is made before the one it replaces goes
+}
+
+/// What threads take at once depends on how they come, unless it is made before they begin.
+TEST_F(Meters, AttentionHoldsTheSameEveryTime) {
+  const auto most = [&](int64_t heads, int64_t key_heads) {
+    const auto make = [&](int64_t count) { return torch::ones({1, 70, count, 8}).requires_grad_(true); };
+    const auto q = make(heads), k = make(key_heads), v = make(key_heads);
+    reset_peak();
+    const auto y = op::attention(q, k, v, {.scale = 0.3}).output;
+    const int64_t forward = peak_bytes();
+    reset_peak();
+    y.sum().backward();
+    return std::pair(forward, peak_bytes());
+  };
+  const int threads = at::get_num_threads();
+  at::set_num_threads(3);
+  for (const auto& [heads, key_heads] : {std::pair(8, 8), std::pair(4, 2), std::pair(1, 1)}) {
+    const auto first = most(heads, key_heads);
+    for (int time = 0; time < 40; ++time) EXPECT_EQ(most(heads, key_heads), first) << heads;
+  }
+  at::set_num_threads(threads);
 }
 
 }  // namespace accordion::memory

@@ -71,8 +71,11 @@ TEST(Kernels, WorkIsDealtOnceWhateverTheThreads) {
       cpu::parallel_for(n, 3, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) ++seen[size_t(i)];
       });
-      cpu::parallel_tasks(n, [&](int64_t i) {
+      std::vector<std::atomic<int>> busy(static_cast<size_t>(cpu::parallel_workers(n)));
+      cpu::parallel_tasks(n, [&](int64_t i, int64_t worker) {
+        EXPECT_EQ(busy.at(size_t(worker))++, 0);
         cpu::parallel_for(1, 1, [&](int64_t, int64_t) { ++seen[size_t(i)]; });  // nested: serial
+        --busy[size_t(worker)];
       });
       for (const auto& times : seen) EXPECT_EQ(times.load(), 2);
     }

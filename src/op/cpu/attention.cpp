@@ -1,5 +1,7 @@
 #include "op/cpu/attention.h"
 
+#include <vector>
+
 #include "op/cpu/attention_parts.h"
 #include "op/cpu/parallel.h"
 
@@ -61,7 +63,7 @@ template <class T>
 void forward(const AttentionCall& call, void* output, float* lse) {
   const int64_t padded = rounded_up(call.S), size = padded * call.E, blocks = (call.T + kQueries - 1) / kQueries;
   const Buffer<T> keys(call.B * call.K * size), values(call.B * call.K * size);
-  parallel_tasks(call.B * call.K, [&](int64_t task) {
+  parallel_tasks(call.B * call.K, [&](int64_t task, int64_t) {
     const int64_t b = task / call.K, h = task % call.K;
     for_panels(kForwardKeys, 0, padded, [&](int64_t begin, int64_t end) {
       pack_turned(head_of<T>(call.k, b, h) + begin * call.k.token, call.k.token, std::min(end, call.S) - begin, call.E,
@@ -72,13 +74,14 @@ void forward(const AttentionCall& call, void* output, float* lse) {
   // A few blocks a task, the long ones first, so that the threads end together.
   const int64_t heads = call.B * call.H, stretch = blocks <= 8 ? blocks : (blocks + 7) / 8;
   const int64_t stretches = (blocks + stretch - 1) / stretch;
-  parallel_tasks(heads * stretches, [&](int64_t task) {
+  std::vector<ForwardScratch<T>> scratch;
+  for (int64_t worker = parallel_workers(heads * stretches); worker > 0; --worker) scratch.emplace_back(call.E);
+  parallel_tasks(heads * stretches, [&](int64_t task, int64_t worker) {
     const int64_t b = task % heads / call.H, h = task % call.H, kv = b * call.K + h / (call.H / call.K);
     const int64_t top = blocks - task / heads * stretch;
-    ForwardScratch<T> scratch(call.E);
     for (int64_t block = std::max<int64_t>(0, top - stretch); block < top; ++block) {
-      forward_block(call, b, h, block * kQueries, keys.data() + kv * size, values.data() + kv * size, scratch, output,
-                    lse);
+      forward_block(call, b, h, block * kQueries, keys.data() + kv * size, values.data() + kv * size,
+                    scratch[size_t(worker)], output, lse);
     }
     end_small_products();
   });

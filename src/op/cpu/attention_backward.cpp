@@ -1,6 +1,5 @@
 #include <ATen/Parallel.h>
 
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,35 +15,46 @@ namespace {
 template <class T>
 class Rows {
  public:
-  Rows(const T* from, int64_t stride, int64_t rows, int64_t E)
-      : from_(from), stride_(stride), E_(E), whole_(rows / kBackwardKeys * kBackwardKeys), tail_(kBackwardKeys * E) {
-    copy_rows(from + whole_ * stride, stride, rows - whole_, E, tail_.data(), kBackwardKeys);
+  explicit Rows(int64_t E) : E_(E), tail_(kBackwardKeys * E) {}
+  void lie_at(const T* from, int64_t stride, int64_t rows) {
+    from_ = from;
+    stride_ = stride;
+    whole_ = rows / kBackwardKeys * kBackwardKeys;
+    copy_rows(from + whole_ * stride, stride, rows - whole_, E_, tail_.data(), kBackwardKeys);
   }
   const T* at(int64_t row) const { return row < whole_ ? from_ + row * stride_ : tail_.data() + (row - whole_) * E_; }
   int64_t stride(int64_t row) const { return row < whole_ ? stride_ : E_; }
 
  private:
-  const T* from_;
-  int64_t stride_, E_, whole_;
+  int64_t E_;
+  const T* from_ = nullptr;
+  int64_t stride_ = 0, whole_ = 0;
   Buffer<T> tail_;
 };
 
-/// One key/value head as the products want it, and the sums of its gradients: those of the caller, or its own.
+/// Room for one key/value head as the products want it, and for the sums of its gradients.
 template <class T>
 struct BackwardHead {
-  BackwardHead(const AttentionCall& call, int64_t b, int64_t kv, const KeySums* sums)
+  BackwardHead(const AttentionCall& call, bool own_sums)
       : padded(rounded_up(call.S)),
-        keys(head_of<T>(call.k, b, kv), call.k.token, call.S, call.E),
-        values(head_of<T>(call.v, b, kv), call.v.token, call.S, call.E),
-        turned_keys(padded * call.E) {
+        keys(call.E),
+        values(call.E),
+        turned_keys(padded * call.E),
+        words(kType<T> == Type::f32 ? 0 : kBackwardKeys * call.E / 2) {
+    if (own_sums) own.emplace(2 * padded * call.E);
+  }
+
+  /// Takes in head kv of row b. Its gradients add up in `sums`, or in its own room from zero.
+  void begin(const AttentionCall& call, int64_t b, int64_t kv, const KeySums* sums) {
     const int64_t E = call.E;
+    keys.lie_at(head_of<T>(call.k, b, kv), call.k.token, call.S);
+    values.lie_at(head_of<T>(call.v, b, kv), call.v.token, call.S);
     for_panels(kBackwardKeys, 0, padded, [&](int64_t begin, int64_t end) {
       const T* from = head_of<T>(call.k, b, kv) + begin * call.k.token;
       const int64_t rows = std::min(end, call.S) - begin;
       if constexpr (std::is_same_v<T, float>) {
         pack_turned(from, call.k.token, rows, E, turned_keys.data() + begin * E, end - begin);
       } else {
-        const Buffer<uint32_t> words(kBackwardKeys * E / 2);
         turn_words(from, call.k.token / 2, rows, E / 2, words.data(), end - begin, end - begin);
         split_words(words.data(), E / 2, end - begin, turned_keys.data() + begin * E);
       }
@@ -54,17 +64,17 @@ struct BackwardHead {
       dv = sums->dv + b * sums->row + kv * sums->head;
       return;
     }
-    own.emplace(2 * padded * E);
     dk = own->data();
     dv = dk + padded * E;
     std::memset(dk, 0, size_t(2 * padded * E) * sizeof(float));
   }
 
   int64_t padded;
-  Rows<T> keys, values;   ///< (S,E)
-  Buffer<T> turned_keys;  ///< (E,S) by panels
+  Rows<T> keys, values;    ///< (S,E)
+  Buffer<T> turned_keys;   ///< (E,S) by panels
+  Buffer<uint32_t> words;  ///< of a panel
   std::optional<Buffer<float>> own;
-  float *dk, *dv;  ///< (S,E)
+  float *dk = nullptr, *dv = nullptr;  ///< (S,E)
 };
 
 template <class T>
@@ -173,29 +183,31 @@ void backward(const AttentionCall& call, const Strided& output, const float* lse
     give_out<T>(call, b, kv, dk, sums != nullptr ? sums->dk + place : nullptr, gradients.dk);
     give_out<T>(call, b, kv, dv, sums != nullptr ? sums->dv + place : nullptr, gradients.dv);
   };
-  std::vector<std::unique_ptr<BackwardHead<T>>> parts(size_t(split > 1 ? heads * split : 0));
-  parallel_tasks(heads * split, [&](int64_t task) {
+  // A head for each part, which are added up in the end, or else for each worker.
+  const int64_t tasks = heads * split, workers = parallel_workers(tasks);
+  std::vector<BackwardHead<T>> rooms;
+  for (int64_t room = split > 1 ? tasks : workers; room > 0; --room)
+    rooms.emplace_back(call, split > 1 || sums == nullptr);
+  std::vector<BackwardScratch<T>> scratch;
+  for (int64_t worker = 0; worker < workers; ++worker) scratch.emplace_back(call.E);
+  parallel_tasks(tasks, [&](int64_t task, int64_t worker) {
     const int64_t b = task / split / call.K, kv = task / split % call.K, part = task % split;
-    auto head = std::make_unique<BackwardHead<T>>(call, b, kv, split > 1 ? nullptr : sums);
-    BackwardScratch<T> scratch(call.E);
+    auto& head = rooms[size_t(split > 1 ? task : worker)];
+    head.begin(call, b, kv, split > 1 ? nullptr : sums);
     for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
       for (int64_t block = part; block < blocks; block += split) {
-        backward_block(call, output, lse, doutput, b, h, block * kQueries, *head, scratch, dq);
+        backward_block(call, output, lse, doutput, b, h, block * kQueries, head, scratch[size_t(worker)], dq);
       }
     }
     end_small_products();
-    if (split > 1) {
-      parts[size_t(task)] = std::move(head);
-    } else if (sums == nullptr) {
-      give(b, kv, {head->dk}, {head->dv});
-    }
+    if (split == 1 && sums == nullptr) give(b, kv, {head.dk}, {head.dv});
   });
   if (split == 1) return;
-  parallel_tasks(heads, [&](int64_t task) {
+  parallel_tasks(heads, [&](int64_t task, int64_t) {
     std::vector<float*> dk, dv;
     for (int64_t part = 0; part < split; ++part) {
-      dk.push_back(parts[size_t(task * split + part)]->dk);
-      dv.push_back(parts[size_t(task * split + part)]->dv);
+      dk.push_back(rooms[size_t(task * split + part)].dk);
+      dv.push_back(rooms[size_t(task * split + part)].dv);
     }
     give(task / call.K, task % call.K, dk, dv);
   });

@@ -32,8 +32,8 @@ struct Parts {
 
 struct Tasks {
   int64_t count;
-  std::atomic<int64_t> next{0};
-  const std::function<void(int64_t)>* work;
+  std::atomic<int64_t> next{0}, workers{0};
+  const std::function<void(int64_t, int64_t)>* work;
 };
 
 }  // namespace
@@ -51,14 +51,19 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
       &all, unsigned(parts), 0);
 }
 
-void parallel_tasks(int64_t count, const std::function<void(int64_t)>& work) {
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
-  Tasks all{count, {}, &work};
+int64_t parallel_workers(int64_t count) {
+  return omp_in_parallel() != 0 ? 1 : std::clamp<int64_t>(count, 1, at::get_num_threads());
+}
+
+void parallel_tasks(int64_t count, const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t threads = parallel_workers(count);
+  Tasks all{count, {}, {}, &work};
   const auto body = [](void* data) {
     auto& job = *static_cast<Tasks*>(data);
-    for (int64_t i = job.next++; i < job.count; i = job.next++) (*job.work)(i);
+    const int64_t worker = job.workers++;
+    for (int64_t i = job.next++; i < job.count; i = job.next++) (*job.work)(i, worker);
   };
-  if (threads <= 1 || omp_in_parallel() != 0) return body(&all);
+  if (threads == 1) return body(&all);
   GOMP_parallel(body, &all, unsigned(threads), 0);
 }
 
