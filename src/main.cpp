@@ -2,11 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/stack.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "memory/allocator.h"
@@ -63,6 +65,13 @@ int run(int argc, char** argv) {
   return exit_code;
 }
 
+/// A message as one line, whatever is in a name.
+std::string one_line(std::string text) {
+  for (size_t at = 0; (at = text.find_first_of("\n\r", at)) != std::string::npos; at += 2)
+    text.replace(at, 1, text[at] == '\n' ? "\\n" : "\\r");
+  return text;
+}
+
 /// What libtorch says of memory that ran out, without the state of the GPU and its own settings.
 std::string what_was_wanted(const std::string& what) {
   return what.substr(0, std::min(what.find('\n'), what.find(". GPU ")));
@@ -72,11 +81,15 @@ std::string what_was_wanted(const std::string& what) {
 
 int main(int argc, char** argv) try {
   print_stack_of_crashes();
+  exit_on_stop_signals();
   memory::tune_allocator();
   at::set_num_threads(usable_cores());  // libtorch counts physical cores, not those this process may use
   return run(argc, argv);
 } catch (const UserError& error) {
-  std::cerr << "error: " << error.what() << "\n";
+  std::cerr << "error: " << one_line(error.what()) << "\n";
+  return 2;
+} catch (const std::filesystem::filesystem_error& error) {  // of a file that a person named
+  std::cerr << "error: " << one_line(error.path1().string() + ": " + error.code().message()) << "\n";
   return 2;
 } catch (const c10::OutOfMemoryError& error) {
   std::cerr << "error: " << what_was_wanted(error.what_without_backtrace())

@@ -1,23 +1,33 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 
 namespace accordion {
 
-/// The whole of a file; UserError where it cannot be read.
+/// The whole of a file or pipe; UserError where it cannot be read. Of devices only a terminal and /dev/null are read:
+/// the others have no end.
 std::string read_file(const std::filesystem::path& path);
 
 /// Replaces `path` by `content` so that a reader, or a crash at any moment, sees either the old file or the new one:
-/// writes beside it, fsyncs, renames, fsyncs the folder. UserError (disk full, not writable) leaves the old file.
+/// writes beside it (`path.partial`), fsyncs, renames, fsyncs the folder. UserError (disk full, not writable) leaves
+/// the old file. A link stays, and what it points to is replaced. A pipe or device is written to as it is.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
-/// Same for a folder: `fill` writes into a fresh folder beside `path`, then every file is fsynced and the folder
-/// renamed to `path` (replacing one of that name). Where `fill` throws, nothing is left behind.
-void write_folder(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& fill);
+/// UserError for a device that is neither a terminal nor /dev/null: reading it has no end.
+void check_has_end(const std::filesystem::path& path);
+
+/// UserError where write_file(path, ...) would fail at once: a folder, or a place that is not to be written.
+void check_writable(const std::filesystem::path& path);
+
+/// fsyncs a file or folder, where the file system can.
+void sync_path(const std::filesystem::path& path);
+
+/// Cuts a file to so many bytes.
+void cut_file(const std::filesystem::path& path, uint64_t bytes);
 
 /// A writer that reports every failed write (a full disk, say) as a UserError that names the file.
 class OutputFile {
@@ -40,7 +50,7 @@ class OutputFile {
   size_t size_ = 0;
 };
 
-/// A read-only memory map of a whole file.
+/// The bytes of a whole file, mapped into memory; read into it where the file system has no maps.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -48,12 +58,13 @@ class MappedFile {
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
-  const std::byte* data() const { return data_; }
+  const std::byte* data() const { return data_ != nullptr ? data_ : reinterpret_cast<const std::byte*>(read_.data()); }
   size_t size() const { return size_; }
 
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  std::string read_;  // holds the bytes where they are not mapped
 };
 
 }  // namespace accordion

@@ -1,5 +1,7 @@
 #include "base/stop.h"
 
+#include <unistd.h>
+
 #include <csignal>
 
 namespace accordion {
@@ -7,18 +9,26 @@ namespace {
 
 volatile std::sig_atomic_t received = 0;
 
+[[noreturn]] void leave(int signal) { ::_exit(128 + signal); }
+
 void remember(int signal) {
   received = signal;
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  exit_on_stop_signals();
+}
+
+void handle_with(void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
 }
 
 }  // namespace
 
-void catch_stop_signals() {
-  std::signal(SIGINT, remember);
-  std::signal(SIGTERM, remember);
-}
+void exit_on_stop_signals() { handle_with(leave); }
+
+void catch_stop_signals() { handle_with(remember); }
 
 int stop_signal() { return received; }
 

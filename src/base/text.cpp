@@ -24,6 +24,15 @@ std::optional<int64_t> whole(double value) {
   return static_cast<int64_t>(value);
 }
 
+// The private characters U+10F700 .. U+10F7FF that stand for bytes: F4 8F 9C 80 .. F4 8F 9F BF.
+constexpr std::string_view kByteLead = "\xF4\x8F";
+constexpr size_t kByteSize = 4;
+
+bool is_byte(std::string_view text, size_t at) {
+  return text.substr(at, 2) == kByteLead && text.size() - at >= kByteSize &&
+         (static_cast<unsigned char>(text[at + 2]) & 0xFC) == 0x9C;
+}
+
 }  // namespace
 
 std::optional<double> parse_real(const std::string& text) {
@@ -53,6 +62,55 @@ std::optional<int64_t> parse_bytes(const std::string& text) {
   const auto unit = rest.substr(1);
   if (unit != "" && unit != "iB" && unit != "B") return {};
   return whole(std::floor(*value * std::pow(unit == "B" ? 1000.0 : 1024.0, static_cast<double>(power + 1))));
+}
+
+int measure_utf8(std::string_view text, size_t at) {
+  auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  int length = 0;
+  unsigned low = 0x80, high = 0xBF;  // of the second byte: no overlong forms, no surrogates, nothing above U+10FFFF
+  if (lead >= 0xC2 && lead <= 0xDF) length = 2;
+  if (lead >= 0xE0 && lead <= 0xEF) length = 3;
+  if (lead >= 0xF0 && lead <= 0xF4) length = 4;
+  if (lead == 0xE0) low = 0xA0;
+  if (lead == 0xED) high = 0x9F;
+  if (lead == 0xF0) low = 0x90;
+  if (lead == 0xF4) high = 0x8F;
+  if (length == 0 || byte(1) < low || byte(1) > high) return -1;
+  for (int i = 2; i < length; ++i)
+    if (byte(static_cast<size_t>(i)) < 0x80 || byte(static_cast<size_t>(i)) > 0xBF) return -i;
+  return length;
+}
+
+std::string as_utf8(std::string_view bytes) {
+  std::string text;
+  for (size_t at = 0; at < bytes.size();) {
+    const int length = measure_utf8(bytes, at);
+    if (length > 0 && !is_byte(bytes, at)) {
+      text += bytes.substr(at, static_cast<size_t>(length));
+      at += static_cast<size_t>(length);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(bytes[at++]);
+    text += kByteLead;
+    text += static_cast<char>(0x9C | byte >> 6);
+    text += static_cast<char>(0x80 | (byte & 0x3F));
+  }
+  return text;
+}
+
+std::string bytes_of_utf8(std::string_view text) {
+  std::string bytes;
+  for (size_t at = 0; at < text.size();) {
+    if (!is_byte(text, at)) {
+      bytes += text[at++];
+      continue;
+    }
+    bytes += static_cast<char>((text[at + 2] & 0x03) << 6 | (text[at + 3] & 0x3F));
+    at += kByteSize;
+  }
+  return bytes;
 }
 
 std::string format(const char* pattern, ...) {

@@ -8,6 +8,7 @@
 
 #include "base/child.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -249,7 +250,7 @@ int bench_memory(const Options& options) try {
   catch_stop_signals();
   std::vector<Found> all;
   for (const auto& method : methods) all.push_back(search(options, method, budget, bound));
-  std::cout << (options.json ? json_of(options, all).dump(2) + "\n" : table_of(options, all));
+  std::cout << (options.json ? json_text(json_of(options, all), 2) + "\n" : table_of(options, all));
   return 0;
 } catch (const Stopped& stopped) {
   return 128 + stopped.signal;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "bench/op.h"
 #include "command/bench.h"
@@ -139,14 +140,14 @@ int bench_op(const Options& options) {
               << (grid ? grid_of(results) : list_of(results)) << std::endl;
   }
   if (options.json)
-    std::cout << json{{"precision", sizes.type == torch::kBFloat16 ? "bf16" : "f32"},
-                      {"threads", at::get_num_threads()},
-                      {"device", device().str()},
-                      {"width", sizes.width},
-                      {"inner", sizes.inner},
-                      {"vocabulary", sizes.vocabulary},
-                      {"operators", entries}}
-                     .dump(2)
+    std::cout << json_text(json{{"precision", sizes.type == torch::kBFloat16 ? "bf16" : "f32"},
+                                {"threads", at::get_num_threads()},
+                                {"device", device().str()},
+                                {"width", sizes.width},
+                                {"inner", sizes.inner},
+                                {"vocabulary", sizes.vocabulary},
+                                {"operators", entries}},
+                           2)
               << "\n";
   return 0;
 }

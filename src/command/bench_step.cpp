@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/text.h"
 #include "bench/step.h"
@@ -98,7 +99,7 @@ int bench_step(const StepOptions& options) {
         {"memory", memory_json(timing)},
         {"loss", timing.loss}};
     if (timing.profile) document["profile"] = profile_json(*timing.profile);
-    std::cout << document.dump(2) << "\n";
+    std::cout << json_text(document, 2) << "\n";
     return 0;
   }
   std::cout << format("%s | %s parameters | length %lld x %lld | %s | %d threads on %s\n", options.model.c_str(),

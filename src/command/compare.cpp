@@ -3,6 +3,8 @@
 #include <memory>
 
 #include "base/files.h"
+#include "base/json.h"
+#include "base/stop.h"
 #include "command/command.h"
 #include "report/comparison.h"
 
@@ -15,16 +17,21 @@ struct Options {
   std::string html;
 };
 
-void compare(const Options& options) {
+int compare(const Options& options) {
   const Comparison comparison(options.runs);
   for (const auto& caveat : comparison.caveats()) std::cerr << "note: " << caveat << "\n";
-  if (!options.html.empty()) write_file(options.html, comparison.html());
+  if (!options.html.empty()) {
+    catch_stop_signals();  // nothing half written
+    write_file(options.html, comparison.html());
+    if (stop_signal() != 0) return 128 + stop_signal();
+  }
   if (options.json) {
-    std::cout << comparison.json().dump(2) << "\n";
+    std::cout << json_text(comparison.json(), 2) << "\n";
   } else {
     std::cout << comparison.text();
   }
   if (!options.html.empty()) std::cerr << "wrote " << options.html << "\n";
+  return 0;
 }
 
 }  // namespace
@@ -35,10 +42,7 @@ void add_compare(CLI::App& app, int& exit_code) {
   command->add_option("RUN", options->runs, "run folders; the others are compared with the first")->required();
   command->add_flag("--json", options->json, "one JSON document on standard output");
   command->add_option("--html", options->html, "write a page with plots that stands by itself");
-  command->callback([options, &exit_code] {
-    compare(*options);
-    exit_code = 0;
-  });
+  command->callback([options, &exit_code] { exit_code = compare(*options); });
 }
 
 }  // namespace accordion

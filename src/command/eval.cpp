@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "command/overrides.h"
@@ -42,14 +43,14 @@ int eval(const Options& options) {
   auto results = nlohmann::json::array();
   Table table({"length", "loss", "perplexity", "tokens"}, 0);
   for (int64_t length : validation.lengths()) {
-    const auto result = validation.evaluate(model, length);
+    const auto result = validation.evaluate(model, length).value();  // a signal has ended the process by itself
     results.push_back(
         {{"length", length}, {"loss", result.loss}, {"perplexity", std::exp(result.loss)}, {"tokens", result.tokens}});
     table.row({std::to_string(length), format("%.4f", result.loss), format("%.3f", std::exp(result.loss)),
                format_thousands(result.tokens)});
   }
   if (options.json) {
-    std::cout << nlohmann::json{{"lengths", results}}.dump(2) << "\n";
+    std::cout << json_text(nlohmann::json{{"lengths", results}}, 2) << "\n";
   } else {
     std::cout << table.text();
   }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "memory/device.h"
@@ -43,7 +44,7 @@ void add_plan(CLI::App& app, int& exit_code) {
                                 {.threads = at::get_num_threads(),
                                  .native_bf16 = device_native_bf16(),
                                  .bytes_per_parameter = options->bytes_per_parameter});
-    std::fputs((options->json ? plan_json(plan).dump(2) + "\n" : plan_text(plan)).c_str(), stdout);
+    std::fputs((options->json ? json_text(plan_json(plan), 2) + "\n" : plan_text(plan)).c_str(), stdout);
     exit_code = 0;
   });
 }

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -75,7 +76,7 @@ int run(Options& options) try {
   }
   made["seconds"] = seconds;
   made["peak_rss_bytes"] = peak_resident_bytes();
-  std::cout << made.dump(2) << "\n";
+  std::cout << json_text(made, 2) << "\n";
   return 0;
 } catch (const Stopped&) {
   std::cerr << "stopped; nothing was written\n";

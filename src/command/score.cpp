@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "command/command.h"
 #include "command/overrides.h"
 #include "memory/device.h"
@@ -31,7 +32,7 @@ std::vector<std::vector<int64_t>> read_sequences(const std::string& file, const 
     if (!row.is_array()) throw UserError(place + " is not a list of token ids");
     std::vector<int64_t> ids;
     for (const auto& value : row) {
-      if (!value.is_number_integer()) throw UserError(place + ": " + value.dump() + " is not a token id");
+      if (!value.is_number_integer()) throw UserError(place + ": " + json_text(value) + " is not a token id");
       const auto id = value.get<int64_t>();
       if (id < 0 || id >= config.vocabulary) {
         throw UserError(place + ": id " + std::to_string(id) + " is outside the model's vocabulary of " +
@@ -60,7 +61,7 @@ int score(const Options& options) {
     auto row = nlohmann::json::array();
     for (const auto& value : score(model, sequences[i]))
       row.push_back(value ? nlohmann::json(*value) : nlohmann::json(nullptr));
-    std::cout << (i == 0 ? "" : ",\n ") << row.dump() << std::flush;
+    std::cout << (i == 0 ? "" : ",\n ") << json_text(row) << std::flush;
   }
   std::cout << "]\n";
   return 0;

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "command/command.h"
+#include "report/run_folder.h"
 #include "report/run_log.h"
 #include "schedule/resolve.h"
 #include "train/trainer.h"
@@ -17,6 +18,7 @@ struct Options {
 
 int train(const Options& options) {
   const auto recipe = load_recipe(options.recipe, options.overrides);
+  const RunFolder folder(recipe.run);
   if (options.fresh) remove_run_files(recipe.run);
   return Trainer(recipe).run();
 }

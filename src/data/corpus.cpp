@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/paths.h"
 
 namespace fs = std::filesystem;
 
@@ -128,7 +129,7 @@ void CorpusWriter::move_last_document(CorpusWriter& other) {
     other.add(block);
   }
   other.end_document();
-  fs::resize_file(path, static_cast<uintmax_t>(start * width(type_)));
+  cut_file(path, static_cast<uint64_t>(start * width(type_)));
   lengths_.pop_back();
   tokens_ = start;
   hash_ = hash_before_last_;
@@ -181,7 +182,7 @@ nlohmann::json CorpusWriter::summary() const {
 
 nlohmann::json read_manifest(const fs::path& folder) {
   const auto path = folder / "manifest.json";
-  if (!fs::exists(path))
+  if (!stands(path))
     throw UserError(folder.string() +
                     ": no corpus here (no manifest.json); make one with `accordion prepare TEXT --tokenizer T --out " +
                     folder.string() + "`");
@@ -195,10 +196,10 @@ nlohmann::json read_manifest(const fs::path& folder) {
 }
 
 Corpus open_split(const fs::path& corpus, const std::string& split) {
-  if (!fs::is_directory(corpus) && fs::exists(with(corpus, ".idx"))) return Corpus(corpus);
-  if (!fs::exists(corpus))
+  if (!is_folder(corpus) && stands(with(corpus, ".idx"))) return Corpus(corpus);
+  if (!stands(corpus))
     throw UserError(corpus.string() + ": no such corpus; make it with `accordion prepare`, or correct the path");
-  if (!fs::exists(corpus / (split + ".idx"))) read_manifest(corpus);  // says what is missing
+  if (!stands(corpus / (split + ".idx"))) read_manifest(corpus);  // says what is missing
   return Corpus(corpus / split);
 }
 

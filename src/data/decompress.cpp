@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/text.h"
 
 namespace fs = std::filesystem;
@@ -284,7 +285,9 @@ struct ByteStream::File {
   std::string name;
   double read_bytes = 0;
 
-  explicit File(const fs::path& path) : file(std::fopen(path.c_str(), "rb")), name(path.string()) {
+  explicit File(const fs::path& path) : file(nullptr), name(path.string()) {
+    check_has_end(path);
+    file = std::fopen(path.c_str(), "rb");
     if (!file) throw UserError(name + ": cannot open; check that you may read it");
   }
   File(const File&) = delete;

@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/paths.h"
+#include "base/text.h"
 #include "data/corpus.h"
 #include "data/permutation.h"
 
@@ -17,6 +19,7 @@ struct Feed {
   double weight = 1;
   std::shared_ptr<const Corpus> corpus;
   int64_t vocabulary = 0;  // 0 where no manifest says
+  int64_t bound = 0;       // ids must lie below it: the vocabulary, or the model's where no manifest says
   std::string tokenizer_hash, content_hash;
 };
 
@@ -43,9 +46,9 @@ Feed open_feed(const Source& source) {
   if (feed.corpus->tokens() == 0)
     throw UserError(source.path + ": the corpus has no training documents; give `accordion prepare` more text");
   feed.content_hash = feed.corpus->index_hash();
-  if (std::filesystem::exists(std::filesystem::path(source.path) / "manifest.json")) {
+  if (stands(std::filesystem::path(source.path) / "manifest.json")) {
     const auto manifest = read_manifest(source.path);
-    feed.vocabulary = manifest["vocabulary"].get<int64_t>();
+    feed.vocabulary = feed.bound = manifest["vocabulary"].get<int64_t>();
     feed.tokenizer_hash = manifest["tokenizer"].value("hash", "");
     feed.content_hash = manifest["train"].value("hash", feed.content_hash);
   }
@@ -107,11 +110,16 @@ struct Loader::State {
   }
 
   static void check(const Feed& feed, std::span<const int64_t> tokens) {
-    if (feed.vocabulary == 0) return;
-    for (const auto token : tokens)
-      if (token < 0 || token >= feed.vocabulary)
-        throw UserError(feed.path + ": token " + std::to_string(token) + " lies outside its vocabulary of " +
-                        std::to_string(feed.vocabulary) + ": the corpus is damaged; run `accordion prepare` again");
+    if (feed.bound == 0) return;
+    for (const auto token : tokens) {
+      if (token >= 0 && token < feed.bound) continue;
+      const auto start = feed.path + ": token " + std::to_string(token) + " lies outside ";
+      if (feed.vocabulary == 0)
+        throw UserError(start + "the model's vocabulary of " + std::to_string(feed.bound) +
+                        "; choose a model with a larger one, or prepare the corpus with the model's tokenizer");
+      throw UserError(start + "its vocabulary of " + std::to_string(feed.vocabulary) +
+                      ": the corpus is damaged; run `accordion prepare` again");
+    }
   }
 };
 
@@ -198,12 +206,17 @@ void Loader::restore(const nlohmann::json& cursor) {
 
 int64_t Loader::tokens() const { return state_->epoch_tokens; }
 
+void Loader::expect_ids_below(int64_t vocabulary) {
+  for (auto& feed : state_->feeds)
+    if (feed.vocabulary == 0) feed.bound = vocabulary;
+}
+
 int64_t Loader::vocabulary() const { return state_->feeds.front().vocabulary; }
 
 nlohmann::json Loader::fingerprint() const {
   auto sources = nlohmann::json::array();
   for (const auto& feed : state_->feeds)
-    sources.push_back({{"path", feed.path},
+    sources.push_back({{"path", as_utf8(feed.path)},
                        {"tokens", feed.corpus->tokens()},
                        {"documents", feed.corpus->documents()},
                        {"hash", feed.content_hash}});

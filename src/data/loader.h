@@ -40,6 +40,9 @@ class Loader {
   nlohmann::json cursor() const;
   void restore(const nlohmann::json& cursor);
 
+  /// The model's vocabulary: from now on a token of a corpus without a manifest that lies outside it is a UserError.
+  void expect_ids_below(int64_t vocabulary);
+
   int64_t tokens() const;      ///< of one epoch, all sources
   int64_t vocabulary() const;  ///< of the corpora's tokenizer; 0 where a corpus without a manifest does not say
   /// What must not change under a resumed run: for each source its path, tokens, documents and the hash in its

@@ -6,10 +6,14 @@
 #include <semaphore>
 
 #include "base/error.h"
+#include "base/folder.h"
+#include "base/json.h"
+#include "base/paths.h"
 #include "data/corpus.h"
 #include "data/json_text.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_files.h"
 #include "data/utf8.h"
 
 namespace fs = std::filesystem;
@@ -90,7 +94,7 @@ Encoded encode(const Tokenizer& tokenizer, std::vector<TextPart> parts, const st
 class CorpusMaker {
  public:
   CorpusMaker(const fs::path& folder, const Tokenizer& tokenizer, double validation)
-      : folder_((fs::create_directories(folder), folder)),
+      : folder_((make_folders(folder), folder)),
         share_(validation),
         train_(folder_ / "train", token_type_for(tokenizer.vocabulary())),
         validation_(folder_ / "validation", token_type_for(tokenizer.vocabulary())) {
@@ -122,7 +126,7 @@ class CorpusMaker {
         {"train", train_.summary()},
         {"validation", validation_.summary()},
         {"source", std::move(source)}};
-    write_file(folder_ / "manifest.json", manifest.dump(2) + "\n");
+    write_file(folder_ / "manifest.json", json_text(manifest, 2) + "\n");
     return manifest;
   }
   int64_t documents() const { return documents_; }
@@ -264,22 +268,42 @@ class Pipeline {
 
 bool is_corpus(const fs::path& folder) {
   const auto path = folder / "manifest.json";
-  if (!fs::exists(path)) return fs::exists(folder / "short") && is_corpus(folder / "short");
+  if (!stands(path)) return stands(folder / "short") && is_corpus(folder / "short");
   const auto manifest = nlohmann::json::parse(read_file(path), nullptr, false);
   return manifest.is_object() && manifest.value("format", nlohmann::json()) == kFormat;
 }
 
-/// `out` will be replaced: only by a corpus what is a corpus, and never what is being read.
+/// Something in the folder that prepare() did not write there.
+std::optional<fs::path> foreign_entry(const fs::path& folder) {
+  for (const auto& entry : content_of(folder)) {
+    const auto name = entry.filename().string();
+    if (is_link(entry)) return entry;
+    if (name == "short" || name == "long") {
+      if (const auto found = foreign_entry(entry)) return found;
+      continue;
+    }
+    if (name != "manifest.json" && !name.starts_with("train.") && !name.starts_with("validation.") &&
+        !is_tokenizer_file(name))
+      return entry;
+  }
+  return std::nullopt;
+}
+
+/// `out` will be replaced: only by a corpus what is a corpus, and never what is being read or somebody put beside it.
 void check_out(const fs::path& out, const std::vector<fs::path>& files) {
-  if (!fs::exists(out)) return;
-  if (!fs::is_directory(out)) throw UserError(out.string() + ": is a file; give --out a folder");
-  if (!fs::is_empty(out) && !is_corpus(out))
+  const auto folder = resolved(out);
+  if (!stands(folder)) return;
+  if (!is_folder(folder)) throw UserError(out.string() + ": is a file; give --out a folder");
+  if (!content_of(folder).empty() && !is_corpus(folder))
     throw UserError(out.string() +
                     ": the folder holds something other than a corpus and would be replaced; give --out another one");
   for (const auto& file : files)
-    if (fs::canonical(file).string().starts_with(fs::canonical(out).string() + "/"))
+    if (resolved(file).string().starts_with((folder / "").string()))
       throw UserError(out.string() + ": would be replaced, and " + file.string() +
                       " lies in it; give --out another folder");
+  if (const auto entry = foreign_entry(folder))
+    throw UserError(out.string() + ": would be replaced, and " + entry->filename().string() +
+                    " in it is no part of the corpus; move that elsewhere, or give --out another folder");
 }
 
 }  // namespace
@@ -303,6 +327,7 @@ nlohmann::json prepare(const PrepareOptions& options, const PrepareProgress& pro
     result["notices"] = tokenizer.special_tokens().notices;
     for (const auto& difference : router.differences())
       result["notices"].push_back("in the tokenizer.json for other programs the ids differ for " + difference);
+    progress(result["bytes"].get<double>(), result["bytes"].get<double>(), router.tokens());  // the last place to stop
   });
   return result;
 }

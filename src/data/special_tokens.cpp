@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 
 namespace fs = std::filesystem;
 
@@ -148,7 +149,7 @@ class Finder {
 };
 
 json object_of(const fs::path& path) {
-  if (!fs::exists(path)) return json::object();
+  if (!stands(path)) return json::object();
   auto read = json::parse(read_file(path), nullptr, false);
   if (!read.is_object()) throw UserError(path.string() + ": not a JSON object; fetch the file again, or remove it");
   return read;

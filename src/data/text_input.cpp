@@ -7,6 +7,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/files.h"
+#include "base/paths.h"
 #include "data/json_text.h"
 
 namespace fs = std::filesystem;
@@ -23,18 +25,15 @@ void add_folder(const fs::path& folder, const std::string& pattern, std::vector<
   // Hidden files and folders belong to other programs: a pattern has to spell the dot to mean them.
   const bool takes_hidden = pattern.starts_with('.') || pattern.find("/.") != std::string::npos;
   const size_t before = files.size();
-  for (fs::recursive_directory_iterator entry(folder), end; entry != end; ++entry) {
-    const auto name = entry->path().filename().string();
-    if (is_hidden(name) && !takes_hidden) {
-      entry.disable_recursion_pending();
-      continue;
-    }
-    if (!entry->is_regular_file()) continue;
-    const auto relative = entry->path().lexically_relative(folder);
+  for (const auto& path : all_below(folder)) {
+    if (!is_file(path)) continue;
+    const auto name = path.filename().string();
+    const auto relative = path.lexically_relative(folder);
     const bool hidden = std::any_of(relative.begin(), relative.end(), is_hidden);
+    if (hidden && !takes_hidden) continue;
     const bool matches = ::fnmatch(pattern.c_str(), name.c_str(), hidden ? FNM_PERIOD : 0) == 0 ||
                          ::fnmatch(pattern.c_str(), relative.c_str(), 0) == 0;
-    if (pattern.empty() ? is_text_by_name(name) : matches) files.push_back(entry->path());
+    if (pattern.empty() ? is_text_by_name(name) : matches) files.push_back(path);
   }
   if (files.size() > before) return;
   throw UserError(folder.string() +
@@ -68,7 +67,7 @@ bool fill_to(ByteStream& stream, std::string& buffer, size_t bytes) {
 
 /// Before hours of work: every file that can be opened twice (a pipe cannot) is text and of a known format.
 void check_text(const fs::path& file, InputKind kind) {
-  if (!fs::is_regular_file(file)) return;
+  if (!is_file(file)) return;
   ByteStream stream(file);
   std::string start;
   text_format(file, kind, [&](size_t bytes) {
@@ -83,10 +82,10 @@ std::vector<fs::path> find_texts(const std::vector<std::string>& inputs, const s
   std::vector<fs::path> files;
   bool folders = false;
   for (const auto& input : inputs) {
-    auto found = fs::exists(input) ? std::vector<fs::path>{input} : expand(input);
+    auto found = stands(input) ? std::vector<fs::path>{input} : expand(input);
     if (found.empty()) throw UserError(input + ": no such file or folder");
     for (const auto& path : found) {
-      if (fs::is_directory(path)) {
+      if (is_folder(path)) {
         folders = true;
         add_folder(path, glob, files);
       } else {
@@ -98,14 +97,14 @@ std::vector<fs::path> find_texts(const std::vector<std::string>& inputs, const s
     throw UserError("--glob chooses among the files of a folder, and no input is a folder");
   std::sort(files.begin(), files.end());
   std::set<fs::path> seen;  // links and overlapping patterns would double a text
-  std::erase_if(files, [&](const fs::path& file) { return !seen.insert(fs::canonical(file)).second; });
+  std::erase_if(files, [&](const fs::path& file) { return !seen.insert(resolved(file)).second; });
   for (const auto& file : files) check_text(file, kind);
   return files;
 }
 
 TextReader::TextReader(std::vector<fs::path> files, bool cuts, bool drops_space, InputKind kind)
     : files_(std::move(files)), cuts_(cuts), drops_space_(drops_space), kind_(kind) {
-  for (const auto& file : files_) bytes_total_ += static_cast<double>(fs::file_size(file));
+  for (const auto& file : files_) bytes_total_ += static_cast<double>(bytes_of(file));
 }
 
 TextReader::~TextReader() = default;

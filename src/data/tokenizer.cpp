@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/paths.h"
 #include "data/hash.h"
 #include "data/sentencepiece_json.h"
 #include "data/sentencepiece_model.h"
@@ -34,14 +36,16 @@ struct Tokenizer::Cache {
 namespace {
 
 fs::path file_of(const std::string& path) {
-  if (!fs::exists(path))
+  if (!stands(path))
     throw UserError(
         path + ": no such tokenizer; give `bytes`, a tokenizer.json, a sentencepiece .model, or a folder with one");
-  if (!fs::is_directory(path)) return path;
+  if (is_file(path)) return path;
+  if (!is_folder(path))
+    throw UserError(path + ": no regular file; a tokenizer is read more than once: save it to a file");
   const fs::path json = fs::path(path) / "tokenizer.json", model = fs::path(path) / "tokenizer.model";
   // Of a model and the tokenizer.json that was made of it, the model.
-  if (fs::exists(model) && (!fs::exists(json) || is_made_of_model(path))) return model;
-  if (fs::exists(json)) return json;
+  if (stands(model) && (!stands(json) || is_made_of_model(path))) return model;
+  if (stands(json)) return json;
   throw UserError(path + ": no tokenizer.json or tokenizer.model in this folder");
 }
 
@@ -180,7 +184,7 @@ std::vector<std::string> Tokenizer::save(const fs::path& folder) const {
     const auto& pieces = std::get<SentencePieceModel>(model_->kind);
     write_file(folder / "tokenizer.model", content);
     SentencePieceAsJson json;
-    const bool corpus = fs::exists(files.source / "manifest.json") && is_made_of_model(files.source);
+    const bool corpus = stands(files.source / "manifest.json") && is_made_of_model(files.source);
     if (corpus)  // made when the corpus was: a checkpoint need not wait for it again
       json.content = read_file(files.source / "tokenizer.json");
     else

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 #include "data/utf8.h"
 
 namespace fs = std::filesystem;
@@ -23,7 +24,7 @@ constexpr const char* kCompanions[] = {"tokenizer_config.json",
 constexpr const char* kOwn = "accordion";  // our object inside tokenizer_config.json
 
 json read_object(const fs::path& path) {
-  if (!fs::exists(path)) return json::object();
+  if (!stands(path)) return json::object();
   auto read = json::parse(read_file(path), nullptr, false);
   return read.is_object() ? read : json::object();
 }
@@ -108,6 +109,11 @@ std::string bytes_as_json() {
       .dump();
 }
 
+bool is_tokenizer_file(const std::string& name) {
+  return name == "tokenizer.json" || name == "tokenizer.model" ||
+         std::find(std::begin(kCompanions), std::end(kCompanions), name) != std::end(kCompanions);
+}
+
 bool is_made_of_model(const fs::path& folder) {
   const auto config = read_object(folder / "tokenizer_config.json");
   return config.contains(kOwn) && config[kOwn].is_object() && config[kOwn].contains("tokenizer_json");
@@ -116,7 +122,7 @@ bool is_made_of_model(const fs::path& folder) {
 void write_tokenizer_files(const TokenizerFiles& files, const fs::path& folder) {
   const auto beside = [&](const char* name) { return files.source.empty() ? fs::path() : files.source / name; };
   for (const char* name : kCompanions)
-    if (fs::exists(beside(name)) && !fs::exists(folder / name)) write_file(folder / name, read_file(beside(name)));
+    if (stands(beside(name)) && !stands(folder / name)) write_file(folder / name, read_file(beside(name)));
 
   const auto before = read_object(folder / "tokenizer_config.json");
   auto config = before;

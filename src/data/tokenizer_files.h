@@ -12,6 +12,9 @@ namespace accordion {
 /// own bytes in any of the libraries that read the format.
 std::string bytes_as_json();
 
+/// Whether Tokenizer::save writes files of this name.
+bool is_tokenizer_file(const std::string& name);
+
 /// Whether the tokenizer.json of a folder was made of the tokenizer.model beside it.
 bool is_made_of_model(const std::filesystem::path& folder);
 

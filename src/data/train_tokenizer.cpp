@@ -4,7 +4,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/folder.h"
+#include "base/paths.h"
+#include "base/stop.h"
 #include "data/json_text.h"
+#include "data/tokenizer_files.h"
 #include "data/sentencepiece_model.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
@@ -15,10 +19,12 @@ namespace fs = std::filesystem;
 namespace accordion {
 
 void train_tokenizer(const TrainTokenizerOptions& options, const std::function<void(double, double)>& progress) {
-  const fs::path out = options.out;
-  if (fs::exists(out) && !(fs::is_directory(out) && (fs::is_empty(out) || fs::exists(out / "tokenizer.model"))))
-    throw UserError(out.string() +
-                    ": holds something other than a tokenizer and would be replaced; give --out another folder");
+  const fs::path out = resolved(options.out);
+  for (const auto& entry : content_of(out))
+    if (!is_tokenizer_file(entry.filename().string()))
+      throw UserError(options.out + ": holds something other than a tokenizer (" + entry.filename().string() +
+                      ") and would be replaced; give --out another folder");
+  check_replaceable(options.out);
   const auto files = find_texts(options.inputs, options.glob, options.input_kind);
   TextReader reader(files, true, false, options.input_kind);
   const auto next = [&](std::string& text) {
@@ -36,8 +42,10 @@ void train_tokenizer(const TrainTokenizerOptions& options, const std::function<v
     progress(reader.bytes_read(), reader.bytes_total());
     return true;
   };
-  write_folder(out, [&](const fs::path& folder) {
-    write_file(folder / "tokenizer.model", train_sentencepiece(next, options.vocabulary));
+  const auto model = train_sentencepiece(next, options.vocabulary);
+  catch_stop_signals();  // so far nothing was written; from here on all of it will be
+  write_folder(options.out, [&](const fs::path& folder) {
+    write_file(folder / "tokenizer.model", model);
     Tokenizer::load(folder.string()).save(folder);
   });
 }

@@ -2,28 +2,10 @@
 
 #include <cstring>
 
+#include "base/text.h"
+
 namespace accordion {
 namespace {
-
-/// Bytes of the valid character at `at`, or minus the bytes of the damaged part there (Unicode 15, table 3-7).
-int measure(std::string_view text, size_t at) {
-  auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  int length = 0;
-  unsigned low = 0x80, high = 0xBF;  // of the second byte: no overlong forms, no surrogates, nothing above U+10FFFF
-  if (lead >= 0xC2 && lead <= 0xDF) length = 2;
-  if (lead >= 0xE0 && lead <= 0xEF) length = 3;
-  if (lead >= 0xF0 && lead <= 0xF4) length = 4;
-  if (lead == 0xE0) low = 0xA0;
-  if (lead == 0xED) high = 0x9F;
-  if (lead == 0xF0) low = 0x90;
-  if (lead == 0xF4) high = 0x8F;
-  if (length == 0 || byte(1) < low || byte(1) > high) return -1;
-  for (int i = 2; i < length; ++i)
-    if (byte(static_cast<size_t>(i)) < 0x80 || byte(static_cast<size_t>(i)) > 0xBF) return -i;
-  return length;
-}
 
 /// The first place at or after `at` that is not ASCII, eight bytes at a time.
 size_t skip_ascii(std::string_view text, size_t at) {
@@ -42,7 +24,7 @@ int64_t repair_utf8(std::string& text) {
   std::string repaired;
   size_t copied = 0;  // up to here `text` is in `repaired`, once damage was found
   for (size_t at = skip_ascii(text, 0); at < text.size(); at = skip_ascii(text, at)) {
-    const int length = measure(text, at);
+    const int length = measure_utf8(text, at);
     if (length < 0) {
       repaired.append(text, copied, at - copied).append("\xEF\xBF\xBD");
       copied = at + static_cast<size_t>(-length);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "op/head_loss.h"
 #include "schedule/chunk.h"
@@ -55,23 +56,27 @@ LossByLength::LossByLength(const std::string& corpus, std::vector<int64_t> lengt
 }
 
 void LossByLength::check(const ModelConfig& model) const {
-  int64_t largest = 0, longest = 0;
+  int64_t smallest = 0, largest = 0, longest = 0;
   for (const auto& batch : batches_.at(lengths_.back())) {
     longest = std::max(longest, batch.length);
-    for (const auto* ids : {&batch.inputs, &batch.targets})
-      largest = std::max(largest, *std::max_element(ids->begin(), ids->end()));
+    for (const auto* ids : {&batch.inputs, &batch.targets}) {
+      const auto [least, most] = std::minmax_element(ids->begin(), ids->end());
+      smallest = std::min(smallest, *least);
+      largest = std::max(largest, *most);
+    }
   }
-  if (largest >= model.vocabulary)
+  if (smallest < 0 || largest >= model.vocabulary)
     throw UserError(
         format("%s: token %lld lies outside of the model's vocabulary of %lld; prepare the corpus with the model's "
                "tokenizer",
-               corpus_.c_str(), static_cast<long long>(largest), static_cast<long long>(model.vocabulary)));
+               corpus_.c_str(), static_cast<long long>(smallest < 0 ? smallest : largest),
+               static_cast<long long>(model.vocabulary)));
   if (model.position == PositionKind::learned && longest > model.max_positions)
     throw UserError(format("the model has %lld positions, fewer than rows of %lld need; leave that length out",
                            static_cast<long long>(model.max_positions), static_cast<long long>(longest)));
 }
 
-LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) const {
+std::optional<LengthLoss> LossByLength::evaluate(const Transformer& model, int64_t length) const {
   torch::NoGradGuard no_grad;
   LengthLoss result;
   result.length = length;
@@ -79,6 +84,7 @@ LengthLoss LossByLength::evaluate(const Transformer& model, int64_t length) cons
   const op::HeadForm form{.chunk = automatic_head_chunk(model.config().vocabulary),
                           .soft_cap = model.config().final_soft_cap};
   for (const auto& batch : batches_.at(length)) {
+    if (stop_signal() != 0) return std::nullopt;
     const auto rows = take_rows(batch, 0, batch.rows, form_, model);
     const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
     sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), form).item<double>();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,9 @@ class LossByLength {
   /// positions.
   void check(const ModelConfig& model) const;
 
-  /// Loss at one of the lengths. Costs a forward pass over the tokens; the logits are never held whole.
-  LengthLoss evaluate(const Transformer& model, int64_t length) const;
+  /// Loss at one of the lengths. Costs a forward pass over the tokens; the logits are never held whole. None where a
+  /// signal asked to stop (stop_signal()), which is looked at before each batch.
+  std::optional<LengthLoss> evaluate(const Transformer& model, int64_t length) const;
 
   const std::vector<int64_t>& lengths() const { return lengths_; }
   /// What a person should know where the split holds less than was asked for; "" otherwise.

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/paths.h"
 #include "base/text.h"
 
 namespace fs = std::filesystem;
@@ -26,12 +27,20 @@ UserError failure(const fs::path& folder, const std::string& what, int error) {
 }  // namespace
 
 std::shared_ptr<DiskFile> DiskFile::open(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  std::string name = (folder / "accordion-offload-XXXXXX").string();
-  const int descriptor = mkostemp(name.data(), O_CLOEXEC);
+  try {
+    make_folders(folder);
+  } catch (const UserError& error) {
+    throw UserError("memory.offload.path: " + std::string(error.what()));
+  }
+  const std::string pattern = (folder / "accordion-offload-XXXXXX").string();
+  std::string name;
+  int descriptor = -1;
+  do {
+    name = pattern;
+    descriptor = mkostemp(name.data(), O_CLOEXEC);
+  } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) throw failure(folder, "no file can be made there; name another folder", errno);
-  unlink(name.c_str());
+  remove_file(name);
   return std::shared_ptr<DiskFile>(new DiskFile(folder, descriptor));
 }
 
@@ -46,7 +55,11 @@ std::shared_ptr<DiskFile::Place> DiskFile::reserve(int64_t bytes) {
     offset = begin + length;
   }
   if (offset + bytes > size_) {
-    if (const int error = posix_fallocate(descriptor_, size_, offset + bytes - size_); error != 0)
+    int error = 0;
+    do {
+      error = posix_fallocate(descriptor_, size_, offset + bytes - size_);
+    } while (error == EINTR);
+    if (error != 0)
       throw failure(folder_,
                     "no room for " + format_bytes(static_cast<double>(offset + bytes)) +
                         "; free some, or name a folder on a larger disk",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/names.h"
 #include "model/config.h"
 
@@ -112,7 +113,7 @@ class Keys {
     for (const auto& value : supported) {
       if (object_[key] == value) return;
     }
-    throw error(key, object_[key].dump() + " is not supported");
+    throw error(key, json_text(object_[key]) + " is not supported");
   }
   UserError error(const std::string& key, const std::string& what) const {
     return UserError(origin_ + ": " + prefix_ + key + " " + what);

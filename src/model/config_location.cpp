@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 #include "model/config.h"
 
 namespace fs = std::filesystem;
@@ -14,7 +15,7 @@ namespace accordion {
 namespace {
 
 bool has_weights(const fs::path& directory) {
-  return fs::exists(directory / "model.safetensors") || fs::exists(directory / "model.safetensors.index.json");
+  return stands(directory / "model.safetensors") || stands(directory / "model.safetensors.index.json");
 }
 
 /// The number of a `step-N` folder.
@@ -32,28 +33,25 @@ std::optional<int64_t> step_of(const fs::path& folder) {
 std::optional<fs::path> newest_checkpoint(const fs::path& run) {
   const auto checkpoints = run / "checkpoints";
   auto latest = checkpoints / "latest";
-  if (fs::is_regular_file(latest)) {
+  if (is_file(latest)) {
     auto name = read_file(latest);
     name.erase(std::remove_if(name.begin(), name.end(), [](unsigned char c) { return std::isspace(c); }), name.end());
     latest = checkpoints / name;
   }
   if (has_weights(latest)) return latest;
   std::optional<fs::path> best;
-  if (fs::is_directory(checkpoints)) {
-    for (const auto& entry : fs::directory_iterator(checkpoints)) {
-      if (!step_of(entry.path()) || !has_weights(entry.path())) continue;
-      if (!best || *step_of(entry.path()) > *step_of(*best)) best = entry.path();
-    }
+  for (const auto& path : entries_of(checkpoints)) {
+    if (!step_of(path) || !has_weights(path)) continue;
+    if (!best || *step_of(path) > *step_of(*best)) best = path;
   }
   if (!best && has_weights(run / "final")) best = run / "final";
   return best;
 }
 
 ModelLocation locate_directory(const fs::path& directory) {
-  if (fs::exists(directory / "config.json")) {
+  if (stands(directory / "config.json")) {
     if (has_weights(directory)) return {directory / "config.json", directory, directory};
-    const bool pickled =
-        fs::exists(directory / "pytorch_model.bin") || fs::exists(directory / "pytorch_model.bin.index.json");
+    const bool pickled = stands(directory / "pytorch_model.bin") || stands(directory / "pytorch_model.bin.index.json");
     throw UserError(directory.string() +
                     (pickled
                          ? ": its weights are in PyTorch's pickle format; save them as safetensors with transformers"
@@ -81,9 +79,8 @@ std::vector<fs::path> preset_roots() {
 std::vector<std::string> preset_names(const std::vector<fs::path>& roots) {
   std::set<std::string> names;
   for (const auto& root : roots) {
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(root / "models", error)) {
-      if (entry.path().extension() == ".json") names.insert(entry.path().stem().string());
+    for (const auto& path : entries_of(root / "models")) {
+      if (path.extension() == ".json") names.insert(path.stem().string());
     }
   }
   return {names.begin(), names.end()};
@@ -95,14 +92,16 @@ ModelLocation find_model(const std::string& model) {
   if (model.empty())
     throw UserError("no model named; give a Hugging Face directory, a config.json, a run folder or a name in models/");
   const fs::path path(model);
-  if (fs::is_directory(path)) return locate_directory(path);
-  if (fs::is_regular_file(path)) return {path, {}, path.parent_path()};
+  if (is_folder(path)) return locate_directory(path);
+  if (is_file(path)) return {path, {}, path.parent_path()};
+  if (stands(path))
+    throw UserError(model + ": neither a folder nor a regular file; a model is read more than once: save it to a file");
   const auto roots = preset_roots();
   for (const auto& root : roots) {
     for (const auto& folder : {root, root / "models"}) {
       for (const auto& name : {model, model + ".json"}) {
         const auto file = folder / name;
-        if (file.extension() == ".json" && fs::is_regular_file(file)) return {file, {}, file.parent_path()};
+        if (file.extension() == ".json" && is_file(file)) return {file, {}, file.parent_path()};
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace accordion {
 namespace {
@@ -62,7 +63,7 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
     header[name] = {
         {"dtype", name_of_type(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
   }
-  auto text = header.dump();
+  auto text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins at a multiple of 8
   std::array<unsigned char, kLengthBytes> length;
   for (size_t i = 0; i < kLengthBytes; ++i) length[i] = static_cast<unsigned char>(text.size() >> (8 * i));

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/paths.h"
 #include "model/safetensors.h"
 
 namespace fs = std::filesystem;
@@ -214,9 +216,9 @@ class Weights {
  public:
   explicit Weights(const fs::path& directory) : directory_(directory) {
     const auto index_file = directory / "model.safetensors.index.json";
-    if (fs::exists(directory / "model.safetensors")) {
+    if (stands(directory / "model.safetensors") || !stands(index_file)) {
       add_file("model.safetensors");
-      if (fs::exists(index_file))
+      if (stands(index_file))
         std::cerr << "notice: " << index_file.string()
                   << ": not read, as in transformers: the folder has a model.safetensors too\n";
       return;
@@ -361,7 +363,7 @@ void save_model(const Transformer& model, const fs::path& directory) {
   }
   auto document = model_config_json(config);
   document["torch_dtype"] = model.dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
-  write_file(directory / "config.json", document.dump(2) + "\n");
+  write_file(directory / "config.json", json_text(document, 2) + "\n");
   write_safetensors(directory / "model.safetensors", tensors,
                     {{"format", "pt"}});  // transformers 4 insists on the format
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "recipe/origins.h"
 #include "recipe/text_of.h"
 
@@ -43,7 +44,7 @@ class Printer {
       else
         out_ << text_of(value);
     } else {
-      out_ << text_of(value);
+      out_ << as_utf8(text_of(value));  // the emitter takes characters, and a path is any bytes
     }
   }
 
@@ -88,7 +89,7 @@ std::string print_recipe(const Recipe& recipe) {
   auto copy = recipe;  // visit() hands out references that may be written to
   YAML::Emitter out;
   Printer(out).print(copy);
-  return std::string(out.c_str()) + "\n";
+  return bytes_of_utf8(out.c_str()) + "\n";
 }
 
 std::vector<std::pair<std::string, std::string>> list_keys(const Recipe& recipe) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "report/page.h"
 #include "report/table.h"
@@ -60,7 +61,7 @@ void take(const Json& record, RunCurves& run) {
 void label(std::vector<RunCurves>& runs) {
   std::set<std::string> names;
   for (auto& run : runs) {
-    run.label = fs::path(run.run).filename().string();
+    run.label = resolved(run.run).filename().string();
     names.insert(run.label);
   }
   if (names.size() == runs.size()) return;
@@ -123,10 +124,9 @@ Json curves(const RunCurves& run, int64_t points) {
 RunCurves read_run(const fs::path& folder) {
   RunCurves run;
   run.run = (folder / "").parent_path().string();
-  if (!fs::is_directory(folder))
-    throw UserError(run.run + ": no such folder; give the run folders of `accordion train`");
+  if (!is_folder(folder)) throw UserError(run.run + ": no such folder; give the run folders of `accordion train`");
   const auto path = folder / "metrics.jsonl";
-  if (!fs::exists(path))
+  if (!stands(path))
     throw UserError(run.run + ": not a run folder, it has no metrics.jsonl; `accordion train` makes one");
   const auto content = read_file(path);
   int line_number = 1;
@@ -148,7 +148,7 @@ Comparison::Comparison(const std::vector<std::string>& folders) {
   std::set<fs::path> seen;
   for (const auto& folder : folders) {
     runs_.push_back(read_run(folder));
-    if (!seen.insert(fs::canonical(folder)).second) throw UserError(folder + ": named twice; give different runs");
+    if (!seen.insert(resolved(folder)).second) throw UserError(folder + ": named twice; give different runs");
   }
   label(runs_);
 }

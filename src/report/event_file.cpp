@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "base/paths.h"
 #include "base/text.h"
 
 namespace fs = std::filesystem;
@@ -72,8 +73,8 @@ std::string event(int64_t step) { return double_field(kEventWallTime, now()) + i
 fs::path new_path(const fs::path& folder) {
   const std::string prefix = "events.out.tfevents.";
   auto second = static_cast<int64_t>(now());
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
+  for (const auto& path : entries_of(folder)) {
+    const auto name = path.filename().string();
     if (name.starts_with(prefix)) second = std::max<int64_t>(second, std::atoll(name.c_str() + prefix.size()) + 1);
   }
   std::array<char, 256> host{};

@@ -1,11 +1,16 @@
 #include "report/run_log.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/paths.h"
 #include "base/text.h"
 
 namespace fs = std::filesystem;
@@ -18,16 +23,14 @@ constexpr const char* kLog = "log.txt";
 constexpr std::string_view kEvents = "events.out.tfevents.";
 
 fs::path created(const fs::path& folder) {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed) throw UserError(folder.string() + ": cannot create the run folder: " + failed.message());
+  make_folders(folder);
   return folder;
 }
 
 /// Rewrites `path` without the lines that `belongs` refuses and without a last line that has no end.
 template <class Belongs>
 void keep_lines(const fs::path& path, Belongs belongs) {
-  if (!fs::exists(path)) return;
+  if (!stands(path)) return;
   const auto content = read_file(path);
   std::string kept;
   for (size_t begin = 0, end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
@@ -37,24 +40,37 @@ void keep_lines(const fs::path& path, Belongs belongs) {
   if (kept.size() != content.size()) write_file(path, kept);
 }
 
-fs::path trimmed_metrics(const fs::path& folder, int64_t last_step) {
+/// Whether an evaluation of step `step` at this length is to come, so that what the log says of it goes.
+bool is_to_come(const ResumePoint& at, int64_t step, int64_t length) {
+  return step == at.step && std::find(at.lengths_left.begin(), at.lengths_left.end(), length) != at.lengths_left.end();
+}
+
+fs::path trimmed_metrics(const fs::path& folder, const ResumePoint& at) {
   const auto path = folder / kMetrics;
   keep_lines(path, [&](const std::string& line) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    return record.is_object() && record.contains("step") && record["step"].is_number_integer() &&
-           record["step"].get<int64_t>() <= last_step;
+    const auto number = [&](const char* key) {
+      return record.is_object() && record.contains(key) && record[key].is_number_integer() ? record[key].get<int64_t>()
+                                                                                           : -1;
+    };
+    const auto step = number("step");
+    if (step < 0 || step > at.step) return false;
+    return record["type"] != "eval" || !is_to_come(at, step, number("length"));
   });
   return path;
 }
 
 /// A line of log.txt that begins with `step N` belongs to that step, any other to the step of the line before it.
-fs::path trimmed_log(const fs::path& folder, int64_t last_step) {
+fs::path trimmed_log(const fs::path& folder, const ResumePoint& at) {
   const auto path = folder / kLog;
   int64_t step = 0;
   keep_lines(path, [&](const std::string& line) {
     if (line.starts_with("step ") && line.size() > 5 && std::isdigit(static_cast<unsigned char>(line[5])))
       step = std::atoll(line.c_str() + 5);
-    return step <= last_step;
+    constexpr std::string_view evaluated = " | evaluation | length ";
+    const auto place = line.find(evaluated);
+    return step <= at.step &&
+           (place == std::string::npos || !is_to_come(at, step, std::atoll(line.c_str() + place + evaluated.size())));
   });
   return path;
 }
@@ -84,12 +100,12 @@ std::string step_line(const StepRecord& r, std::optional<double> seconds_left) {
   return r.skipped ? text + " | skipped: loss or gradient is not finite" : text;
 }
 
-RunLog::RunLog(fs::path folder, TerminalOptions options, int64_t resume_step)
+RunLog::RunLog(fs::path folder, TerminalOptions options, const ResumePoint& resume)
     : folder_(created(folder)),
       options_(options),
-      metrics_(trimmed_metrics(folder_, resume_step), true),
-      log_(trimmed_log(folder_, resume_step), true),
-      events_(folder_, resume_step + 1) {}
+      metrics_(trimmed_metrics(folder_, resume), true),
+      log_(trimmed_log(folder_, resume), true),
+      events_(folder_, resume.step + 1) {}
 
 RunLog::~RunLog() = default;
 
@@ -97,7 +113,7 @@ template <class Record>
 void RunLog::metric(const char* type, const Record& record) {
   nlohmann::ordered_json json{{"type", type}};
   add_keys(json, record);
-  metrics_.write(json.dump() + "\n");  // NaN and infinity become null
+  metrics_.write(json_text(json) + "\n");  // NaN and infinity become null
   metrics_.flush();
 }
 
@@ -175,11 +191,10 @@ void RunLog::sync() {
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
   const auto collect = [&](const fs::path& place, auto&& ours) {
-    std::error_code missing;
-    for (const auto& entry : fs::directory_iterator(place, missing)) {
-      auto name = entry.path().filename().string();
-      if (name.ends_with(".partial")) name.resize(name.size() - std::string_view(".partial").size());
-      if (ours(name)) found.push_back(entry.path());
+    for (const auto& path : entries_of(place)) {
+      auto name = path.filename().string();
+      if (name.ends_with(".partial") || name.ends_with(".replaced")) name = path.stem().string();
+      if (ours(name)) found.push_back(path);
     }
   };
   collect(folder, [](const std::string& name) {
@@ -191,13 +206,9 @@ std::vector<fs::path> run_files(const fs::path& folder) {
 }
 
 void remove_run_files(const fs::path& folder) {
-  std::error_code failed;
-  for (const auto& path : run_files(folder)) {
-    fs::remove_all(path, failed);
-    if (failed) throw UserError(path.string() + ": cannot remove: " + failed.message());
-  }
-  fs::remove(folder / "checkpoints", failed);  // leaves a folder that still holds something of somebody's
-  fs::remove(folder, failed);
+  for (const auto& path : run_files(folder)) remove_tree(path);
+  ::rmdir((folder / "checkpoints").c_str());  // not a link, and not a folder that still holds something of somebody's
+  ::rmdir(folder.c_str());
 }
 
 }  // namespace accordion

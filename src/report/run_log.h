@@ -75,6 +75,13 @@ struct LengthRecord {
   void visit(auto&& v) const { v("step", step), v("tokens", tokens), v("from", from), v("to", to), v("rows", rows); }
 };
 
+/// Where a run goes on: after this step, -1 = at its beginning. `lengths_left`: evaluations of that very step that were
+/// cut short and are to be made again.
+struct ResumePoint {
+  int64_t step = -1;
+  std::vector<int64_t> lengths_left = {};
+};
+
 /// Writes a run's records. Every line is handed to the operating system whole and at once, so a killed run has lost
 /// none and a reader never sees half of one (but for the last, after a power failure).
 ///
@@ -83,11 +90,10 @@ struct LengthRecord {
 /// step N.
 class RunLog {
  public:
-  /// Opens the logs of `folder`, which is created where it is missing. `resume_step`: the step of the checkpoint that
-  /// training goes on from; lines of later steps, and a torn last line, are dropped (each file is replaced in one
-  /// move), and TensorBoard is told to forget them. -1 starts anew: every old line goes. Errors: UserError, unwritable
-  /// or full.
-  RunLog(std::filesystem::path folder, TerminalOptions options = {}, int64_t resume_step = -1);
+  /// Opens the logs of `folder`, which is created where it is missing. `resume`: what the checkpoint that training goes
+  /// on from says; lines of later steps and of evaluations to come, and a torn last line, are dropped (each file is
+  /// replaced in one move), and TensorBoard is told to forget later steps. Errors: UserError, unwritable or full.
+  RunLog(std::filesystem::path folder, TerminalOptions options = {}, const ResumePoint& resume = {});
   ~RunLog();
 
   void step(const StepRecord& record);

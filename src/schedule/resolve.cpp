@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/paths.h"
 #include "schedule/length.h"
 
 namespace accordion {
@@ -40,6 +41,8 @@ void fill_defaults(Recipe& recipe, const Origins& origins) {
     recipe.lr_schedule.final = kDefaultFinal;
   if (recipe.evaluation.lengths.empty()) recipe.evaluation.lengths = LengthSchedule(recipe).constant_lengths();
   if (recipe.run.empty()) {
+    if (stands(origins.file()) && !is_file(origins.file()))
+      throw origins.error("run", "must name the run folder where the recipe is no regular file and so has no name");
     const auto name = std::filesystem::path(origins.file()).stem().string();
     recipe.run = "runs/" + name + (recipe.length_schedule.baseline ? "-baseline" : "");
   }

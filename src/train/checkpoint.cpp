@@ -1,12 +1,17 @@
 #include "train/checkpoint.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/folder.h"
+#include "base/json.h"
+#include "base/paths.h"
 
 namespace fs = std::filesystem;
 
@@ -27,22 +32,21 @@ uint32_t checksum(const fs::path& path) {
 
 nlohmann::json inventory(const fs::path& folder) {
   auto files = nlohmann::json::object();
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    files[fs::relative(entry.path(), folder).string()] = {{"bytes", entry.file_size()},
-                                                          {"crc32", checksum(entry.path())}};
+  for (const auto& path : all_below(folder)) {
+    if (!is_file(path) || path.filename() == kPartialMark) continue;
+    files[path.lexically_relative(folder).string()] = {{"bytes", bytes_of(path)}, {"crc32", checksum(path)}};
   }
   return files;
 }
 
 /// What is wrong with the checkpoint, or "" where it is whole; its state goes to `state`.
 std::string damage(const fs::path& folder, nlohmann::json& state) {
-  state = nlohmann::json::parse(fs::exists(folder / kState) ? read_file(folder / kState) : "", nullptr, false);
+  state = nlohmann::json::parse(stands(folder / kState) ? read_file(folder / kState) : "", nullptr, false);
   if (state.is_discarded() || !state.contains("files")) return std::string(kState) + " is missing or unreadable";
   for (const auto& [name, entry] : state["files"].items()) {
     const auto path = folder / name;
-    if (!fs::exists(path)) return name + " is missing";
-    if (fs::file_size(path) != entry["bytes"].get<uintmax_t>()) return name + " has another size than was written";
+    if (!stands(path)) return name + " is missing";
+    if (bytes_of(path) != entry["bytes"].get<uint64_t>()) return name + " has another size than was written";
     if (checksum(path) != entry["crc32"].get<uint32_t>()) return name + " is not what was written";
   }
   return "";
@@ -51,16 +55,19 @@ std::string damage(const fs::path& folder, nlohmann::json& state) {
 /// Folders step-N of the run, newest first. What an interrupted save left beside them is removed.
 std::vector<std::pair<int64_t, fs::path>> list(const fs::path& folder) {
   std::vector<std::pair<int64_t, fs::path>> found;
-  if (!fs::is_directory(folder)) return found;
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
-    if (name.ends_with(".partial")) leftovers.push_back(entry.path());
+  for (const auto& path : entries_of(folder)) {
+    const auto name = path.filename().string();
+    if (name.ends_with(".partial")) remove_tree(path);
+    if (!name.ends_with(".replaced")) continue;
+    const auto replaced = folder / path.stem();  // by a checkpoint of the same step, unless a kill came in between
+    stands(replaced) ? remove_tree(path) : rename_path(path, replaced);
+  }
+  for (const auto& path : entries_of(folder)) {
+    const auto name = path.filename().string();
     if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() > 20)
       continue;
-    found.emplace_back(std::stoll("0" + name.substr(5)), entry.path());
+    found.emplace_back(std::stoll("0" + name.substr(5)), path);
   }
-  for (const auto& path : leftovers) fs::remove_all(path);
   std::sort(found.rbegin(), found.rend());
   return found;
 }
@@ -72,24 +79,28 @@ Checkpoints::Checkpoints(fs::path run, int64_t keep) : folder_(std::move(run) / 
 void Checkpoints::save(int64_t step, nlohmann::json state, const std::function<void(const fs::path&)>& fill) {
   const auto folder = folder_ / ("step-" + std::to_string(step));
   write_folder(folder, [&](const fs::path& partial) {
-    fs::create_directory(partial / "trainer");
+    make_folders(partial / "trainer");
     fill(partial);
     state["files"] = inventory(partial);
-    write_file(partial / kState, state.dump(1) + "\n");
+    write_file(partial / kState, json_text(state, 1) + "\n");
   });
   point_latest(folder);
   const auto all = list(folder_);
-  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) fs::remove_all(all[i].second);
+  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) remove_tree(all[i].second);
 }
 
 void Checkpoints::point_latest(const fs::path& folder) const {
-  const auto partial = folder_ / "latest.partial";
-  std::error_code ignored;
-  fs::remove(partial, ignored);
-  fs::create_directory_symlink(folder.filename(), partial);
-  const auto latest = folder_ / "latest";
-  if (!fs::is_symlink(latest)) fs::remove_all(latest);  // a copied run folder may hold a copy instead of a link
-  fs::rename(partial, latest);
+  const auto latest = folder_ / "latest", partial = folder_ / "latest.partial";
+  if (is_folder(latest) && !is_link(latest))
+    remove_tree(latest);  // a copied run folder may hold a copy of what it names
+  remove_tree(partial);
+  while (::symlink(folder.filename().c_str(), partial.c_str()) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == ENOSPC || errno == EIO) throw system_error(latest, "cannot create it", errno);
+    remove_tree(latest);  // a file system without links: a file that holds the name
+    return write_file(latest, folder.filename().string() + "\n");
+  }
+  rename_path(partial, latest);
 }
 
 std::optional<Checkpoints::Found> Checkpoints::newest(const std::function<void(const std::string&)>& warn) {
@@ -99,7 +110,7 @@ std::optional<Checkpoints::Found> Checkpoints::newest(const std::function<void(c
     const auto wrong = damage(found.folder, found.state);
     if (wrong.empty()) {
       point_latest(found.folder);
-      for (size_t newer = 0; newer < i; ++newer) fs::remove_all(all[newer].second);
+      for (size_t newer = 0; newer < i; ++newer) remove_tree(all[newer].second);
       return found;
     }
     warn(found.folder.string() + " is damaged (" + wrong + ")" +

@@ -8,8 +8,9 @@
 namespace accordion {
 
 /// The checkpoints of a run folder: `checkpoints/step-N/` is a Hugging Face model directory with a folder `trainer/`
-/// for what resuming needs; `checkpoints/latest` is a link to the newest. A checkpoint appears whole or not at all: it
-/// is written beside, synced and renamed, and `trainer/state.json` holds the size and CRC-32 of every file.
+/// for what resuming needs; `checkpoints/latest` is a link to the newest, or a file that holds its name where the file
+/// system has no links. A checkpoint appears whole or not at all: it is written beside, synced and renamed, and
+/// `trainer/state.json` holds the size and CRC-32 of every file.
 class Checkpoints {
  public:
   Checkpoints(std::filesystem::path run, int64_t keep);

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/machine.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "data/tokenizer.h"
 #include "data/tokenizer_files.h"
@@ -43,8 +45,7 @@ std::vector<int64_t> evaluation_lengths(const Recipe& recipe, const LengthSchedu
 
 /// A corpus may be somebody else's `.bin` and `.idx`, without a tokenizer beside it.
 std::optional<Tokenizer> tokenizer_of(const fs::path& corpus) {
-  const bool there =
-      fs::is_directory(corpus) && (fs::exists(corpus / "tokenizer.json") || fs::exists(corpus / "tokenizer.model"));
+  const bool there = is_folder(corpus) && (stands(corpus / "tokenizer.json") || stands(corpus / "tokenizer.model"));
   return there ? std::optional(Tokenizer::load(corpus)) : std::nullopt;
 }
 
@@ -65,9 +66,11 @@ Trainer::Trainer(const Recipe& recipe)
                   training_step_.form().pass),
       timeline_(recipe.memory.timeline, recipe.run + ", " + recipe.model) {
   check_model();
+  stream_.expect_ids_below(model_.config().vocabulary);
   if (!validation_.note().empty()) notes_.push_back(validation_.note());
   if (resumed_) resume();
-  log_ = std::make_unique<RunLog>(recipe_.run, TerminalOptions{}, counters_.steps > 0 ? counters_.steps : -1);
+  log_ = std::make_unique<RunLog>(recipe_.run, TerminalOptions{},
+                                  ResumePoint{counters_.steps > 0 ? counters_.steps : -1, lengths_left_});
   write_file(fs::path(recipe_.run) / "recipe.yaml", print_recipe(recipe_));
   for (const auto& text : notes_) log_->warning(text);
   greet();
@@ -89,13 +92,18 @@ void Trainer::check_model() const {
 void Trainer::resume() {
   const auto& state = resumed_->state;
   counters_ = state["counters"].get<Counters>();
-  const auto saved =
-      parse_recipe(state["recipe"].get<std::string>(), (resumed_->folder / "trainer/state.json").string()).recipe;
+  const auto saved = parse_recipe(bytes_of_utf8(state["recipe"].get<std::string>()),
+                                  (resumed_->folder / "trainer/state.json").string())
+                         .recipe;
   for (const auto& change : check_resume(saved, recipe_, counters_)) notes_.push_back("resuming with " + change);
   check_unchanged(state);
   flops_ = state["flops"];
   skipped_in_a_row_ = state["skipped_in_a_row"];
   evaluated_step_ = state["evaluated_step"];
+  for (const int64_t length : validation_.lengths()) {
+    const auto left = state.value("lengths_left", std::vector<int64_t>());
+    if (std::find(left.begin(), left.end(), length) != left.end()) lengths_left_.push_back(length);
+  }
   saved_step_ = counters_.steps;
   stream_.restore(state["cursors"]);
   training_step_.optimizer().set_updates(state["updates"]);
@@ -107,7 +115,7 @@ void Trainer::check_unchanged(const nlohmann::json& state) {
   const auto corpora = stream_.fingerprint();
   for (const auto& [name, corpus] : state["corpora"].items()) {
     if (corpora.contains(name) && corpora[name] != corpus)
-      throw UserError("data: the corpus " + (name.empty() ? "of data.train" : name) +
+      throw UserError("data: the corpus " + (name.empty() ? "of data.train" : bytes_of_utf8(name)) +
                       " is not the one that this run began with; bring that one back, or start anew with --fresh");
   }
   if (state["threads"] != at::get_num_threads() || state["instruction_set"] != instruction_set())
@@ -120,11 +128,12 @@ void Trainer::check_unchanged(const nlohmann::json& state) {
 nlohmann::json Trainer::state() const {
   return {{"version", 1},
           {"program", ACCORDION_VERSION},
-          {"recipe", print_recipe(recipe_)},
+          {"recipe", as_utf8(print_recipe(recipe_))},
           {"counters", counters_},
           {"flops", flops_},
           {"skipped_in_a_row", skipped_in_a_row_},
           {"evaluated_step", evaluated_step_},
+          {"lengths_left", lengths_left_},
           {"cursors", stream_.cursors()},
           {"corpora", stream_.fingerprint()},
           {"updates", training_step_.optimizer().updates()},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "data/tokenizer.h"
 
 namespace accordion {
@@ -55,16 +56,17 @@ void Stream::discard_ahead() {
 
 nlohmann::json Stream::cursors() const {
   auto all = nlohmann::json::object();
-  for (const auto& [name, source] : sources_) all[name] = source.cursor;
+  for (const auto& [name, source] : sources_) all[as_utf8(name)] = source.cursor;
   return all;
 }
 
 void Stream::restore(const nlohmann::json& cursors) {
   discard_ahead();
   for (auto& [name, source] : sources_) {
-    if (!cursors.contains(name)) continue;  // a corpus that only the rest of the schedule names
-    source.loader.restore(cursors[name]);
-    source.cursor = cursors[name];
+    const auto key = as_utf8(name);
+    if (!cursors.contains(key)) continue;  // a corpus that only the rest of the schedule names
+    source.loader.restore(cursors[key]);
+    source.cursor = cursors[key];
   }
 }
 
@@ -74,9 +76,13 @@ int64_t Stream::vocabulary() const {
   return largest;
 }
 
+void Stream::expect_ids_below(int64_t vocabulary) {
+  for (auto& [name, source] : sources_) source.loader.expect_ids_below(vocabulary);
+}
+
 nlohmann::json Stream::fingerprint() const {
   auto all = nlohmann::json::object();
-  for (const auto& [name, source] : sources_) all[name] = source.loader.fingerprint();
+  for (const auto& [name, source] : sources_) all[as_utf8(name)] = source.loader.fingerprint();
   return all;
 }
 

@@ -26,6 +26,7 @@ class Stream {
 
   int64_t tokens() const { return main().loader.tokens(); }  ///< of one epoch of data.train
   int64_t vocabulary() const;                                ///< the largest of the corpora's
+  void expect_ids_below(int64_t vocabulary);                 ///< see Loader
   nlohmann::json fingerprint() const;
 
  private:

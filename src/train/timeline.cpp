@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <numeric>
 
-#include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 
 namespace fs = std::filesystem;
 
@@ -15,13 +15,12 @@ TimelineFile::TimelineFile(std::string path, std::string title) : path_(std::mov
   report_.title = std::move(title);
   report_.kinds = all_names<memory::Kind>();
   report_.phases = all_names<memory::Phase>();
-  const auto refuse = [&](const std::string& why) {
-    return UserError("memory.timeline: " + path_ + ": " + why + "; name an HTML file to write");
-  };
-  if (fs::is_directory(path_)) throw refuse("it is a folder");
-  std::error_code failed;
-  if (const auto folder = fs::path(path_).parent_path(); !folder.empty()) fs::create_directories(folder, failed);
-  if (failed) throw refuse("cannot create its folder: " + failed.message());
+  try {
+    make_folders(fs::path(path_).parent_path() / ".");
+    check_writable(path_);
+  } catch (const UserError& error) {
+    throw UserError("memory.timeline: " + std::string(error.what()) + "; name an HTML file to write");
+  }
 }
 
 TimelineFile::~TimelineFile() {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/folder.h"
 #include "base/machine.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -37,6 +38,7 @@ bool due(const Amount& every, const Counters& before, const Counters& after) {
 
 int Trainer::run() {
   catch_stop_signals();
+  evaluate_left();
   while (!schedule_.finished(counters_) && stop_signal() == 0) {
     const auto before = counters_;
     step();
@@ -44,13 +46,13 @@ int Trainer::run() {
     if (due(recipe_.checkpoint.every, before, counters_)) save();
   }
   note_timeline(timeline_.close());
+  if (stop_signal() == 0) evaluate();
   if (stop_signal() != 0) {
     save();
     log_->note(format("stopped by a signal after step %lld; the same command goes on from there",
                       static_cast<long long>(counters_.steps)));
     return 128 + stop_signal();
   }
-  evaluate();
   save();
   finish();
   return 0;
@@ -149,20 +151,31 @@ void Trainer::record(const Batch& batch, const StepResult& result, double lr, do
 
 void Trainer::evaluate() {
   if (evaluated_step_ == counters_.steps) return;
-  for (int64_t length : validation_.lengths()) {
+  lengths_left_ = validation_.lengths();
+  evaluate_left();
+}
+
+/// Evaluates at what is left of the lengths; a signal leaves the rest to the run that goes on.
+void Trainer::evaluate_left() {
+  if (lengths_left_.empty()) return;
+  while (!lengths_left_.empty()) {
+    const auto length = lengths_left_.front();
     log_->activity(format("evaluating at %lld", static_cast<long long>(length)));
     const double start = now();
     const auto result = validation_.evaluate(model_, length);
+    if (!result) return;
     log_->evaluation({.step = counters_.steps,
                       .tokens = counters_.tokens,
                       .length = length,
-                      .loss = result.loss,
-                      .eval_tokens = result.tokens,
+                      .loss = result->loss,
+                      .eval_tokens = result->tokens,
                       .eval_seconds = now() - start,
                       .seconds = counters_.seconds,
                       .flops = flops_});
+    lengths_left_.erase(lengths_left_.begin());
   }
   evaluated_step_ = counters_.steps;
+  saved_step_ = -1;  // a checkpoint of this step that is there does not know of it
 }
 
 void Trainer::save() {

@@ -25,8 +25,9 @@ class Trainer {
   /// Opens everything and resumes where the run folder has a checkpoint. UserError for what a person can mend.
   explicit Trainer(const Recipe& recipe);
 
-  /// Trains to the end of the budget. Returns 0; or 128 + the signal that asked to stop, after finishing the step and
-  /// writing a checkpoint. UserError after kMostSkipped steps in a row that were not finite.
+  /// Trains to the end of the budget. Returns 0; or 128 + the signal that asked to stop, after finishing the step, or
+  /// the batch of an evaluation, and writing a checkpoint. UserError after kMostSkipped steps in a row that were not
+  /// finite.
   int run();
 
  private:
@@ -41,6 +42,7 @@ class Trainer {
   std::optional<StepPlan> following(const StepPlan& plan) const;
   double executed_flops(const Batch& batch) const;
   void evaluate();
+  void evaluate_left();
   void save();
   void finish();
   void write_model(const std::filesystem::path& folder) const;
@@ -67,6 +69,7 @@ class Trainer {
   double total_flops_ = 0;
   int64_t skipped_in_a_row_ = 0;
   int64_t saved_step_ = -1, evaluated_step_ = -1;
+  std::vector<int64_t> lengths_left_;  // of an evaluation at the present step that a signal cut short
 };
 
 }  // namespace accordion

@@ -33,5 +33,19 @@ TEST(Text, AmountsForPeople) {
   EXPECT_EQ(format_thousands(12), "12");
 }
 
+TEST(Text, AnyBytesGoThroughUtf8) {
+  std::string all;
+  for (int byte = 1; byte < 256; ++byte) all += static_cast<char>(byte);
+  for (const std::string& bytes :
+       {std::string("plain"), std::string("sch\u00f6n \u6f22 \U0001F600"), std::string("/data/\xFF\xFE/x"),
+        std::string("cut \xE6\xBC"), std::string("\U0010F7FF\U0010F700\U0010F6FF"), all}) {
+    const auto text = as_utf8(bytes);
+    for (size_t at = 0; at < text.size(); at += static_cast<size_t>(measure_utf8(text, at)))
+      ASSERT_GT(measure_utf8(text, at), 0) << bytes;
+    EXPECT_EQ(bytes_of_utf8(text), bytes);
+  }
+  EXPECT_EQ(as_utf8("sch\u00f6n"), "sch\u00f6n");
+}
+
 }  // namespace
 }  // namespace accordion

@@ -168,6 +168,24 @@ TEST_F(LoaderTest, RefusesTokensOutsideTheVocabulary) {
   EXPECT_THROW(loader.next(1, 4), UserError);
 }
 
+TEST_F(LoaderTest, TheModelsVocabularyBoundsACorpusWithoutAManifest) {
+  for (const int32_t id : {300, -1}) {
+    const auto bare = (folder / "bare").string();
+    write_split(bare, {{1, 2}, {3, id, 4}}, TokenType::int32);
+    Loader loader(source(bare), false, 1);
+    loader.expect_ids_below(300);
+    loader.next(1, 2);
+    try {
+      loader.next(1, 2);
+      FAIL();
+    } catch (const UserError& error) {
+      EXPECT_EQ(error.what(), bare + ": token " + std::to_string(id) +
+                                  " lies outside the model's vocabulary of 300; choose a model with a larger one, or "
+                                  "prepare the corpus with the model's tokenizer");
+    }
+  }
+}
+
 TEST_F(LoaderTest, FingerprintTellsCorporaApart) {
   const auto before = Loader(source(corpus), true, 1).fingerprint();
   EXPECT_EQ(before, Loader(source(corpus), false, 2).fingerprint());

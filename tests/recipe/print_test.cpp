@@ -39,6 +39,17 @@ evaluation: {every: {epochs: 0.5}, lengths: [8, 128]}
   EXPECT_EQ(print_recipe(again), text);
 }
 
+TEST(Print, PathsAreAnyBytes) {
+  Recipe recipe;
+  for (const std::string path : {"/d/\xFF\xFE x", "a\nb", "sch\u00f6n: \xC3", "\xE9", "- \xF0\x9F"}) {
+    recipe.run = path;
+    recipe.data.train = {{.path = path}, {.path = path + "2"}};
+    const auto text = print_recipe(recipe);
+    EXPECT_EQ(parse_recipe(text, "printed").recipe.run, path) << text;
+    EXPECT_EQ(list_keys(parse_recipe(text, "printed").recipe), list_keys(recipe)) << text;
+  }
+}
+
 TEST(Print, DefaultsReadBackToo) {
   const auto text = print_recipe({});
   EXPECT_EQ(print_recipe(parse_recipe(text, "printed").recipe), text);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "report/run_folder.h"
 #include "scratch.h"
 
 namespace accordion {
@@ -121,7 +122,7 @@ TEST_F(RunLogs, ResumeDropsWhatTheCheckpointDoesNotKnow) {
   const auto metrics = whole("metrics.jsonl"), text = whole("log.txt");
   for (int64_t checkpoint = 0; checkpoint <= 10; ++checkpoint) {
     {
-      RunLog log(folder, quiet, checkpoint);
+      RunLog log(folder, quiet, {checkpoint});
       train(log, checkpoint + 1, 10);
     }
     EXPECT_EQ(whole("metrics.jsonl"), metrics) << "resumed at " << checkpoint;
@@ -129,6 +130,27 @@ TEST_F(RunLogs, ResumeDropsWhatTheCheckpointDoesNotKnow) {
     EXPECT_EQ(std::count(now.begin(), now.end(), '\n'), std::count(text.begin(), text.end(), '\n'))
         << "resumed at " << checkpoint;
   }
+}
+
+TEST_F(RunLogs, ACutEvaluationIsMadeOnce) {
+  const auto evaluate = [](RunLog& log, int64_t length) { log.evaluation({.step = 2, .length = length, .loss = 3}); };
+  {
+    RunLog log(folder, quiet);
+    train(log, 1, 2);
+    for (const int64_t length : {32, 128, 512}) evaluate(log, length);
+    train(log, 3, 4);
+  }
+  const auto metrics = read_file(folder / "metrics.jsonl");
+  const auto text = lines("log.txt").size();
+  {  // a checkpoint that was written when 128 and 512 were still to come
+    RunLog log(folder, quiet, {2, {128, 512}});
+    EXPECT_EQ(lines("metrics.jsonl").size(), 3U);
+    EXPECT_EQ(lines("log.txt").size(), 3U);
+    for (const int64_t length : {128, 512}) evaluate(log, length);
+    train(log, 3, 4);
+  }
+  EXPECT_EQ(read_file(folder / "metrics.jsonl"), metrics);
+  EXPECT_EQ(lines("log.txt").size(), text);
 }
 
 TEST_F(RunLogs, ATornLastLineGoes) {
@@ -141,7 +163,7 @@ TEST_F(RunLogs, ATornLastLineGoes) {
   for (size_t cut = third + 1; cut < metrics.size(); cut += 7) {  // at any byte of the third line, its end included
     put("metrics.jsonl", metrics.substr(0, cut));
     put("log.txt", "step 1/10\nstep 2/10\nstep 3/1");
-    RunLog log(folder, quiet, 2);
+    RunLog log(folder, quiet, {2});
     log.step(step_record(3));
     EXPECT_THAT(records(), ElementsAre("step 1", "step 2", "step 3"));
     EXPECT_EQ(lines("log.txt").size(), 3U);
@@ -173,6 +195,32 @@ TEST_F(RunLogs, TheBarIsWipedBeforeEachLine) {
 TEST_F(RunLogs, AFolderThatCannotBeMade) {
   put("file", "");
   EXPECT_THROW(RunLog(folder / "file" / "run", quiet), UserError);
+}
+
+TEST_F(RunLogs, FreshKeepsLinksToFolders) {
+  put("disk/run/metrics.jsonl", "x");
+  put("disk/checkpoints/step-1/config.json", "x");
+  std::filesystem::create_directory_symlink("disk/run", folder / "link");
+  std::filesystem::create_directory_symlink("../checkpoints", folder / "disk/run/checkpoints");
+  remove_run_files(folder / "link");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "disk/run/checkpoints"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "disk/run/metrics.jsonl"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "disk/checkpoints"));
+}
+
+TEST_F(RunLogs, ARunFolderHasOneTrainer) {
+  const auto run = folder / "a/run";
+  {
+    const RunFolder mine(run);
+    try {
+      const RunFolder other(run);
+      FAIL();
+    } catch (const UserError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("a/run: another process trains in this run folder (process "));
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "a")) << "nothing was written";
 }
 
 TEST_F(RunLogs, FreshRemovesOnlyTheRunsOwn) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/folder.h"
 
 namespace accordion {
 namespace {
@@ -88,6 +89,31 @@ TEST_F(CheckpointsTest, LeftoversOfACrashAreRemoved) {
   fs::create_directories(run_ / "checkpoints/step-10.partial/trainer");
   EXPECT_EQ(newest()->state["step"], 5);
   EXPECT_FALSE(fs::exists(run_ / "checkpoints/step-10.partial"));
+}
+
+TEST_F(CheckpointsTest, WhatAKillBetweenTwoMovesLeftComesBack) {
+  save(5);
+  fs::rename(run_ / "checkpoints/step-5", run_ / "checkpoints/step-5.replaced");
+  EXPECT_EQ(newest()->state["step"], 5);
+  fs::create_directories(run_ / "checkpoints/step-5.replaced");
+  EXPECT_EQ(newest()->state["step"], 5);
+  EXPECT_FALSE(fs::exists(run_ / "checkpoints/step-5.replaced"));
+}
+
+TEST_F(CheckpointsTest, LatestMayBeAFileOrAFolder) {
+  save(5);
+  fs::remove(run_ / "checkpoints/latest");
+  write_file(run_ / "checkpoints/latest", "step-5\n");
+  EXPECT_EQ(newest()->state["step"], 5);
+  fs::remove(run_ / "checkpoints/latest");
+  fs::copy(run_ / "checkpoints/step-5", run_ / "checkpoints/latest", fs::copy_options::recursive);
+  EXPECT_EQ(newest()->state["step"], 5);
+  EXPECT_EQ(fs::read_symlink(run_ / "checkpoints/latest"), "step-5");
+}
+
+TEST_F(CheckpointsTest, TheInventoryNamesNoMark) {
+  save(5);
+  for (const auto& [name, entry] : newest()->state["files"].items()) EXPECT_NE(name, kPartialMark);
 }
 
 }  // namespace
