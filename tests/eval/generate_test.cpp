@@ -64,7 +64,7 @@ TEST(GenerateOne, FlattenedLogitsAreDrawnFromAlmostEvenly) {
   const auto different_ids = [](const char* cap) {
     const auto json = R"({"model_type":"gemma2","vocab_size":61,"hidden_size":24,"num_hidden_layers":1,
         "num_attention_heads":4,"num_key_value_heads":2,"head_dim":8,"intermediate_size":40,"initializer_range":2,
-        "final_logit_softcapping":)" +
+        "query_pre_attn_scalar":256,"final_logit_softcapping":)" +
                       std::string(cap) + "}";
     const auto ids =
         continuation(tiny_model({"gemma2", json.c_str()}), {.max_tokens = 60, .temperature = 1, .seed = 1});
