@@ -8,10 +8,10 @@
 #include "base/paths.h"
 #include "base/stop.h"
 #include "data/json_text.h"
-#include "data/tokenizer_files.h"
 #include "data/sentencepiece_model.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_files.h"
 #include "data/utf8.h"
 
 namespace fs = std::filesystem;

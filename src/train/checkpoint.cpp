@@ -19,6 +19,7 @@ namespace accordion {
 namespace {
 
 const char* const kState = "trainer/state.json";
+const char* const kCheck = "crc32";  // of the state itself
 
 uint32_t checksum(const fs::path& path) {
   MappedFile file(path);
@@ -39,10 +40,22 @@ nlohmann::json inventory(const fs::path& folder) {
   return files;
 }
 
+/// Of a state without its own checksum, as text.
+uint32_t state_checksum(const nlohmann::json& state) {
+  const auto text = json_text(state);
+  return static_cast<uint32_t>(
+      crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+}
+
 /// What is wrong with the checkpoint, or "" where it is whole; its state goes to `state`.
 std::string damage(const fs::path& folder, nlohmann::json& state) {
   state = nlohmann::json::parse(stands(folder / kState) ? read_file(folder / kState) : "", nullptr, false);
-  if (state.is_discarded() || !state.contains("files")) return std::string(kState) + " is missing or unreadable";
+  if (!state.is_object() || !state.contains("files")) return std::string(kState) + " is missing or unreadable";
+  if (const auto check = state.find(kCheck); check != state.end()) {  // version 0.1 wrote none
+    const auto written = *check;
+    state.erase(check);
+    if (written != state_checksum(state)) return std::string(kState) + " is not what was written";
+  }
   for (const auto& [name, entry] : state["files"].items()) {
     const auto path = folder / name;
     if (!stands(path)) return name + " is missing";
@@ -82,6 +95,7 @@ void Checkpoints::save(int64_t step, nlohmann::json state, const std::function<v
     make_folders(partial / "trainer");
     fill(partial);
     state["files"] = inventory(partial);
+    state[kCheck] = state_checksum(state);
     write_file(partial / kState, json_text(state, 1) + "\n");
   });
   point_latest(folder);

@@ -89,7 +89,7 @@ void Trainer::check_model() const {
   validation_.check(config);
 }
 
-void Trainer::resume() {
+void Trainer::resume() try {
   const auto& state = resumed_->state;
   counters_ = state["counters"].get<Counters>();
   const auto saved = parse_recipe(bytes_of_utf8(state["recipe"].get<std::string>()),
@@ -108,6 +108,10 @@ void Trainer::resume() {
   stream_.restore(state["cursors"]);
   training_step_.optimizer().set_updates(state["updates"]);
   training_step_.optimizer().restore(read_safetensors(resumed_->folder / "trainer" / "optimizer.safetensors"));
+} catch (const nlohmann::json::exception&) {  // somebody's own changes: what we wrote is checked
+  throw UserError((resumed_->folder / "trainer/state.json").string() +
+                  ": not a state of this version; remove that checkpoint to go on from the one before, or start anew with "
+                  "--fresh");
 }
 
 /// What results depend on beside the recipe: the corpora must be the same ones, the machine should be.

@@ -131,7 +131,9 @@ TEST_F(Meters, AttentionHoldsTheSameEveryTime) {
     const auto make = [&](int64_t count) { return torch::ones({1, 70, count, 8}).requires_grad_(true); };
     const auto q = make(heads), k = make(key_heads), v = make(key_heads);
     reset_peak();
-    const auto y = op::attention(q, k, v, {.scale = 0.3}).output;
+    op::AttentionForm form;
+    form.scale = 0.3;
+    const auto y = op::attention(q, k, v, form).output;
     const int64_t forward = peak_bytes();
     reset_peak();
     y.sum().backward();

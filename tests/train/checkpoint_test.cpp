@@ -50,6 +50,25 @@ TEST_F(CheckpointsTest, KeepsTheNewestAndLinksToIt) {
   EXPECT_TRUE(warnings_.empty());
 }
 
+TEST_F(CheckpointsTest, NoChangeOfTheStateGoesUnnoticed) {
+  save(5), save(10);
+  const auto path = run_ / "checkpoints/step-10/trainer/state.json";
+  const auto state = newest()->state;
+  const auto whole = read_file(path);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    if (whole[at] == ' ' || whole[at] == '\n') continue;
+    auto changed = whole;
+    changed[at] = changed[at] == '7' ? '8' : '7';
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << changed;
+    std::string wrong;
+    nlohmann::json found = Checkpoints(run_, 2).newest([&](const std::string& text) { wrong = text; })->state;
+    const bool same = found["step"] == state["step"] && found["files"] == state["files"];
+    EXPECT_TRUE(!wrong.empty() || same) << "byte " << at << " of " << whole;
+    save(10);  // the damaged one was removed
+  }
+}
+
 TEST_F(CheckpointsTest, ADamagedOneFallsBack) {
   save(5), save(10);
   std::fstream(run_ / "checkpoints/step-10/model.safetensors", std::ios::in | std::ios::out)
