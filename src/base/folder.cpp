@@ -70,7 +70,7 @@ class PartialFolder {
   void remove() noexcept {
     remove_leftover(path_);
     lock_.reset();
-    for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder) ::rmdir(folder->c_str());
+    remove_empty(made_);
   }
 
   fs::path path_;
@@ -114,7 +114,7 @@ void replace_from_within(const fs::path& partial, const fs::path& folder) {
     move(entries, folder);
   } catch (...) {
     for (auto pair = moved.rbegin(); pair != moved.rend(); ++pair) ::rename(pair->second.c_str(), pair->first.c_str());
-    ::rmdir(aside.c_str());
+    remove_empty({aside});
     throw;
   }
   remove_leftover(aside);
@@ -150,7 +150,7 @@ void put_in_place(const fs::path& partial, const fs::path& folder) {
     const auto old = exchange(partial, folder);
     remove_leftover(old);
   } catch (...) {
-    ::unlink(mark.c_str());
+    remove_leftover(mark);
     throw;
   }
 }
@@ -197,7 +197,7 @@ void write_folder(const fs::path& path, const std::function<void(const fs::path&
   }
   put_in_place(partial.path(), folder);
   partial.placed();
-  ::unlink((folder / kPartialMark).c_str());
+  remove_file(folder / kPartialMark);
   sync_path(folder.parent_path());
 }
 

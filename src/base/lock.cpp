@@ -57,7 +57,10 @@ FileLock::FileLock(fs::path path, const std::string& what) : path_(std::move(pat
 
 FileLock::~FileLock() {
   // Before the lock goes: whoever comes next makes a file of their own. The folder may have got another name since.
-  if (is_the_one_there()) ::unlink(path_.c_str());
+  if (is_the_one_there()) {
+    while (::unlink(path_.c_str()) != 0 && errno == EINTR) {
+    }
+  }
   ::close(descriptor_);
 }
 

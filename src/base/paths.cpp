@@ -111,10 +111,16 @@ std::vector<fs::path> make_folders(const fs::path& folder) {
     // `none/..` is no folder, although its spelling without dots is one.
     if (!is_folder(folder)) throw system_error(folder, "cannot create the folder", stands(folder) ? ENOTDIR : ENOENT);
   } catch (...) {
-    for (auto path = made.rbegin(); path != made.rend(); ++path) ::rmdir(path->c_str());
+    remove_empty(made);
     throw;
   }
   return made;
+}
+
+void remove_empty(const std::vector<fs::path>& folders) noexcept {
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder)
+    while (::rmdir(folder->c_str()) != 0 && errno == EINTR) {
+    }
 }
 
 void remove_tree(const fs::path& path) {

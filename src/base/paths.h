@@ -30,6 +30,8 @@ std::vector<std::filesystem::path> all_below(const std::filesystem::path& folder
 
 /// Makes the folder and those that it lies in, where they are missing; returns the ones made, outermost first.
 std::vector<std::filesystem::path> make_folders(const std::filesystem::path& folder);
+/// Removes those of the folders, innermost first, in which nothing lies; what make_folders() made and nobody used.
+void remove_empty(const std::vector<std::filesystem::path>& folders) noexcept;
 /// Removes what stands there, with all that it holds; a link itself, not what it points to. Nothing may be there.
 void remove_tree(const std::filesystem::path& path);
 /// Removes a file, or a link itself. Nothing may be there; UserError for a folder.

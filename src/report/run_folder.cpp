@@ -1,7 +1,5 @@
 #include "report/run_folder.h"
 
-#include <unistd.h>
-
 #include <iostream>
 
 #include "base/paths.h"
@@ -12,7 +10,7 @@ RunFolder::RunFolder(const std::filesystem::path& run) : made_(make_folders(run)
   try {
     lock_.emplace(run / ".lock", "another process trains in this run folder");
   } catch (...) {
-    remove_empty();
+    remove_empty(made_);
     throw;
   }
   if (!lock_->holds())
@@ -22,11 +20,7 @@ RunFolder::RunFolder(const std::filesystem::path& run) : made_(make_folders(run)
 
 RunFolder::~RunFolder() {
   lock_.reset();
-  remove_empty();
-}
-
-void RunFolder::remove_empty() noexcept {
-  for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder) ::rmdir(folder->c_str());
+  remove_empty(made_);
 }
 
 }  // namespace accordion

@@ -19,8 +19,6 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
 
  private:
-  void remove_empty() noexcept;
-
   std::vector<std::filesystem::path> made_;
   std::optional<FileLock> lock_;
 };

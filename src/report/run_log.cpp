@@ -1,7 +1,5 @@
 #include "report/run_log.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -207,8 +205,8 @@ std::vector<fs::path> run_files(const fs::path& folder) {
 
 void remove_run_files(const fs::path& folder) {
   for (const auto& path : run_files(folder)) remove_tree(path);
-  ::rmdir((folder / "checkpoints").c_str());  // not a link, and not a folder that still holds something of somebody's
-  ::rmdir(folder.c_str());
+  // Not a link, and not a folder that still holds something of somebody's.
+  remove_empty({folder, folder / "checkpoints"});
 }
 
 }  // namespace accordion

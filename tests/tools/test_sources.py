@@ -40,6 +40,17 @@ def test_includes_point_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_throws_on_odd_paths_and_bytes_stays_in_base():
+    """std::filesystem's throwing calls know no interrupted call and no UserError, and dump() no bytes that are not UTF-8."""
+    throwing = re.compile(r"fs::(exists|is_\w+|file_size|canonical|weakly_canonical|absolute|relative|remove\w*|rename|create_\w+|status|"
+                          r"directory_iterator|recursive_directory_iterator|resize_file|copy\w*|read_symlink)\(|std::filesystem::exists|"
+                          r"\.dump\(")
+    wrong = [f"src/{path.relative_to(ROOT / 'src')}:{number}: {line.strip()}" for path in files(".h", ".cpp", below=["src"])
+             if folder(path.relative_to(ROOT / "src").as_posix()) != "base"
+             for number, line in enumerate(path.read_text().splitlines(), 1) if throwing.search(line) and "error)" not in line]
+    assert not wrong, "call base/paths.h, base/files.h, base/json.h instead:\n" + "\n".join(wrong)
+
+
 def test_sources_are_formatted():
     program = pathlib.Path(sys.executable).parent / "clang-format"
     result = subprocess.run([program, "--dry-run", "-Werror", *files(".h", ".cpp")], cwd=ROOT, capture_output=True, text=True)
