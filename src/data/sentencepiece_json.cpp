@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "data/bpe.h"
 #include "data/character_map.h"
 #include "data/sentencepiece_proto.h"
@@ -18,9 +19,7 @@ using json = nlohmann::ordered_json;
 
 constexpr char kSpaceMark[] = "\u2581";
 
-std::string in_quotes(const std::string& text) {
-  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
-}
+std::string in_quotes(const std::string& text) { return json_text(json(text)); }
 
 std::vector<std::string> characters(std::string_view text) {
   std::vector<std::string> result;
@@ -75,8 +74,8 @@ class Converter {
     const bool unigram = model_.kind == SentencePieceProto::unigram;
     const auto model = unigram ? unigram_model() : bpe_model();  // before the pre-tokenizer, which it decides
     std::string content = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[]";
-    content += ",\"normalizer\":" + normalizer().dump() + ",\"pre_tokenizer\":" + pre_tokenizer_.dump();
-    content += ",\"post_processor\":null,\"decoder\":" + decoder().dump() + ",\"model\":" + model + "}\n";
+    content += ",\"normalizer\":" + json_text(normalizer()) + ",\"pre_tokenizer\":" + json_text(pre_tokenizer_);
+    content += ",\"post_processor\":null,\"decoder\":" + json_text(decoder()) + ",\"model\":" + model + "}\n";
     return {content, differences_};
   }
 
@@ -154,7 +153,7 @@ class Converter {
                        {"fuse_unk", true},
                        {"byte_fallback", model_.byte_fallback},
                        {"ignore_merges", whole_symbols_}};
-    auto text = head.dump(-1, ' ', false, json::error_handler_t::replace);
+    auto text = json_text(head);
     text.pop_back();
     return text + ",\"vocab\":{" + vocabulary + "},\"merges\":[" + merges + "]}";
   }
@@ -292,7 +291,7 @@ class Converter {
             static_cast<double>(static_cast<float>(piece.text.size()) * static_cast<float>(largest)) - 0.1);
       else if (piece.type != SentencePiece::normal)
         score = never;
-      vocabulary += (vocabulary.empty() ? "[" : ",[") + in_quotes(piece.text) + "," + json(score).dump() + "]";
+      vocabulary += (vocabulary.empty() ? "[" : ",[") + in_quotes(piece.text) + "," + json_text(json(score)) + "]";
     }
     split_reserved_names();
     for (const auto& [text, id] : vocabulary_) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/paths.h"
 
 namespace fs = std::filesystem;
@@ -158,7 +159,7 @@ json object_of(const fs::path& path) {
 }  // namespace
 
 std::string SpecialToken::text() const {
-  auto quoted = json(name).dump(-1, ' ', false, json::error_handler_t::replace);
+  auto quoted = json_text(json(name));
   if (quoted.size() == name.size() + 2) quoted = name;  // nothing to escape
   return quoted + " (" + std::to_string(id) + ")";
 }

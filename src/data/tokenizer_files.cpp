@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/paths.h"
 #include "data/utf8.h"
 
@@ -97,16 +98,15 @@ std::string bytes_as_json() {
                                   {"ignore_merges", false},
                                   {"vocab", vocabulary},
                                   {"merges", nlohmann::ordered_json::array()}};
-  return nlohmann::ordered_json{{"version", "1.0"},
-                                {"truncation", nullptr},
-                                {"padding", nullptr},
-                                {"added_tokens", nlohmann::ordered_json::array({end})},
-                                {"normalizer", nullptr},
-                                {"pre_tokenizer", part},
-                                {"post_processor", nullptr},
-                                {"decoder", part},
-                                {"model", model}}
-      .dump();
+  return json_text(nlohmann::ordered_json{{"version", "1.0"},
+                                          {"truncation", nullptr},
+                                          {"padding", nullptr},
+                                          {"added_tokens", nlohmann::ordered_json::array({end})},
+                                          {"normalizer", nullptr},
+                                          {"pre_tokenizer", part},
+                                          {"post_processor", nullptr},
+                                          {"decoder", part},
+                                          {"model", model}});
 }
 
 bool is_tokenizer_file(const std::string& name) {
@@ -127,12 +127,12 @@ void write_tokenizer_files(const TokenizerFiles& files, const fs::path& folder) 
   const auto before = read_object(folder / "tokenizer_config.json");
   auto config = before;
   adjust_config(config, files);
-  if (config != before) write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  if (config != before) write_file(folder / "tokenizer_config.json", json_text(config, 2) + "\n");
 
   const auto map_before = read_object(folder / "special_tokens_map.json");
   auto map = map_before;
   if (files.special.end && map.contains("eos_token")) name_token(map, "eos_token", files.special.end->name);
-  if (map != map_before) write_file(folder / "special_tokens_map.json", map.dump(2) + "\n");
+  if (map != map_before) write_file(folder / "special_tokens_map.json", json_text(map, 2) + "\n");
 }
 
 void insist_on_tokenizer_class(const fs::path& folder) {
@@ -141,7 +141,7 @@ void insist_on_tokenizer_class(const fs::path& folder) {
   if (name == "Qwen2Tokenizer" || name == "Qwen2TokenizerFast" || config.contains("auto_map")) return;
   // A class of the user's own would be asked for by trust_remote_code; without that, tokenizer_class is taken.
   config["auto_map"] = {{"AutoTokenizer", {"tokenization.PreTrainedTokenizerFast", nullptr}}};
-  write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  write_file(folder / "tokenizer_config.json", json_text(config, 2) + "\n");
 }
 
 }  // namespace accordion

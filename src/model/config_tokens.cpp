@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/paths.h"
 #include "model/config.h"
 
 namespace accordion {
@@ -29,7 +30,7 @@ void take_tokens(ModelConfig& config, int64_t bos, int64_t eos, int64_t pad, boo
 
 json read_generation_config(const std::filesystem::path& directory) {
   const auto path = directory / "generation_config.json";
-  if (!std::filesystem::exists(path)) return json::object();
+  if (!stands(path)) return json::object();
   auto read = json::parse(read_file(path), nullptr, false);
   if (!read.is_object()) throw UserError(path.string() + ": not a JSON object; fetch the file again, or remove it");
   return read;

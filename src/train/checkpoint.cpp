@@ -43,8 +43,7 @@ nlohmann::json inventory(const fs::path& folder) {
 /// Of a state without its own checksum, as text.
 uint32_t state_checksum(const nlohmann::json& state) {
   const auto text = json_text(state);
-  return static_cast<uint32_t>(
-      crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+  return static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
 }
 
 /// What is wrong with the checkpoint, or "" where it is whole; its state goes to `state`.

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/paths.h"
 #include "base/text.h"
@@ -109,9 +110,10 @@ void Trainer::resume() try {
   training_step_.optimizer().set_updates(state["updates"]);
   training_step_.optimizer().restore(read_safetensors(resumed_->folder / "trainer" / "optimizer.safetensors"));
 } catch (const nlohmann::json::exception&) {  // somebody's own changes: what we wrote is checked
-  throw UserError((resumed_->folder / "trainer/state.json").string() +
-                  ": not a state of this version; remove that checkpoint to go on from the one before, or start anew with "
-                  "--fresh");
+  throw UserError(
+      (resumed_->folder / "trainer/state.json").string() +
+      ": not a state of this version; remove that checkpoint to go on from the one before, or start anew with "
+      "--fresh");
 }
 
 /// What results depend on beside the recipe: the corpora must be the same ones, the machine should be.
@@ -162,7 +164,8 @@ void Trainer::greet() {
 /// The model as a Hugging Face directory, with the corpus's tokenizer.
 void Trainer::write_model(const fs::path& folder) const {
   save_model(model_, folder);
-  write_file(folder / "generation_config.json", generation_config_json(model_.config(), generation_).dump(2) + "\n");
+  write_file(folder / "generation_config.json",
+             json_text(generation_config_json(model_.config(), generation_), 2) + "\n");
   if (!tokenizer_) return;
   tokenizer_->save(folder);
   if (model_.config().family == Family::qwen2) insist_on_tokenizer_class(folder);
