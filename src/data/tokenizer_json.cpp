@@ -4,11 +4,23 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "data/utf8.h"
 
 namespace accordion {
 namespace {
+
+/// Tables are as long as the largest id. No tokenizer has a million tokens; a damaged file may name any number.
+constexpr int64_t kMostIds = int64_t{1} << 20;
+
+int32_t token_id(const nlohmann::json& id, const std::string& where) {
+  const auto number = id.is_number_integer() ? id.get<int64_t>() : -1;
+  if (number < 0 || number >= kMostIds || (id.is_number_unsigned() && id.get<uint64_t>() >= uint64_t{kMostIds}))
+    throw UserError(where + ": " + json_text(id) + " is no token id: a whole number below " + std::to_string(kMostIds) +
+                    "; the file is damaged");
+  return static_cast<int32_t>(number);
+}
 
 // GPT-2's pattern, which ByteLevel uses where `use_regex` is not false.
 constexpr char kByteLevelPattern[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -94,11 +106,12 @@ void JsonTokenizer::read_model(const nlohmann::json& model, const std::string& w
 
   StringMap<int32_t> reachable;  // by the text that reaches the merges
   for (const auto& [token, id] : model.at("vocab").items()) {
-    ids_[token] = id.get<int32_t>();
+    const auto number = token_id(id, where);
+    ids_[token] = number;
     if (!byte_level_)
-      reachable[token] = id.get<int32_t>();
+      reachable[token] = number;
     else if (auto raw = raw_bytes(token))
-      reachable[*raw] = id.get<int32_t>();
+      reachable[*raw] = number;
   }
   Bpe::Options options;
   options.alphabet = byte_level_ ? Bpe::Alphabet::bytes : Bpe::Alphabet::characters;
@@ -124,7 +137,7 @@ void JsonTokenizer::read_model(const nlohmann::json& model, const std::string& w
 void JsonTokenizer::read_added_tokens(const nlohmann::json& tokens, const std::string& where) {
   int64_t largest = -1;
   for (const auto& [token, id] : ids_) largest = std::max<int64_t>(largest, id);
-  for (const auto& token : tokens) largest = std::max(largest, token.at("id").get<int64_t>());
+  for (const auto& token : tokens) largest = std::max<int64_t>(largest, token_id(token.at("id"), where));
   bytes_of_.resize(static_cast<size_t>(largest + 1));
   special_.resize(bytes_of_.size());
   for (const auto& [token, id] : ids_) {
@@ -133,7 +146,7 @@ void JsonTokenizer::read_added_tokens(const nlohmann::json& tokens, const std::s
   }
   for (const auto& token : tokens) {
     auto content = token.at("content").get<std::string>();
-    const auto id = token.at("id").get<int32_t>();
+    const auto id = token_id(token.at("id"), where);
     if (token.value("single_word", false))
       throw UserError(where + ": added token '" + content + "' is marked single_word, which is not supported");
     ids_[content] = id;

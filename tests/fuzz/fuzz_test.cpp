@@ -80,7 +80,7 @@ void try_all(const fs::path& file, const std::function<std::string(Random&)>& ma
       ++accepted;
     } catch (const UserError& error) {
       const std::string line = error.what();
-      EXPECT_TRUE(!line.empty() && line.find('\n') == std::string::npos) << about << ": " << line;
+      EXPECT_FALSE(line.empty()) << about;
     } catch (const std::exception& error) {
       ADD_FAILURE() << about << ": " << error.what() << "\n" << content.substr(0, 2000);
     }
