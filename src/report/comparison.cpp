@@ -61,7 +61,8 @@ void take(const Json& record, RunCurves& run) {
 void label(std::vector<RunCurves>& runs) {
   std::set<std::string> names;
   for (auto& run : runs) {
-    run.label = resolved(run.run).filename().string();
+    run.label = fs::path(run.run).filename().string();
+    if (run.label.find_first_not_of('.') == std::string::npos) run.label = resolved(run.run).filename().string();
     names.insert(run.label);
   }
   if (names.size() == runs.size()) return;
