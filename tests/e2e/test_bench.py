@@ -152,3 +152,14 @@ def test_cells_that_need_more_memory_than_there_is():
 def test_an_operator_that_is_none():
     done = run("bench", "op", "hed", check=False)
     assert done.returncode == 2 and "'hed' is not an operator; did you mean 'head'?" in done.stderr
+
+
+def test_a_profile_accounts_for_the_step(model):
+    done = run("bench", "step", model, "--length", 64, "--precision", "f32", "--steps", 1, "--profile", "--json")
+    profile = json.loads(done.stdout)["profile"]
+    operators = {one["name"]: one for one in profile["operators"]}
+    assert {"accordion::adamw", "accordion::softmax_loss"} <= set(operators)
+    assert all(one["calls"] >= 1 and one["seconds"] >= 0 for one in operators.values())
+    assert sum(one["seconds"] for one in operators.values()) == pytest.approx(profile["busy"])
+    assert 0 < profile["busy"] <= profile["seconds"] * 1.001 and profile["waits"] == 0
+    assert done.stderr == ""
