@@ -34,8 +34,7 @@ TEST(StackDeathTest, ACrashNamesTheFunctionsUnderWay) {
         print_stack_of_crashes();
         std::raise(SIGSEGV);
       },
-      testing::KilledBySignal(SIGSEGV),
-      "internal error: Segmentation fault\n(.*\n)*.*testing.*Run(.*\n)*.*report it");
+      testing::KilledBySignal(SIGSEGV), "internal error: Segmentation fault\n(.*\n)*.*testing.*Run(.*\n)*.*report it");
 }
 
 }  // namespace
