@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from e2e.faults import KILL, TERM, TINY, World, accordion
-from e2e.tiny import ACCORDION, make, metrics, run, what_must_repeat
+from e2e.faults import KILL, TERM, TINY, World, accordion, records
+from e2e.tiny import ACCORDION, make, metrics, run
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_signal_within_an_evaluation(world, line, evaluated, end):
     world.restore(scenario)
     lines = lines_of_metrics(world, command)
     world.well(command)
-    undisturbed, final = what_must_repeat(run_folder), (run_folder / "final/model.safetensors").read_bytes()
+    undisturbed, final = records((run_folder / "metrics.jsonl").read_text()), (run_folder / "final/model.safetensors").read_bytes()
 
     world.restore(scenario)
     done = accordion(*command, environment=world.environment("write", lines[line - 1], TERM))
@@ -44,7 +44,7 @@ def test_a_signal_within_an_evaluation(world, line, evaluated, end):
         accordion(*command, environment=world.environment("write", lines_of_metrics(world, command)[left], KILL))
         assert len(metrics(run_folder, "eval")) == 2 and len(metrics(run_folder)) == 2
     world.well(command)
-    assert what_must_repeat(run_folder) == undisturbed
+    assert records((run_folder / "metrics.jsonl").read_text()) == undisturbed
     assert (run_folder / "final/model.safetensors").read_bytes() == final
 
 
