@@ -43,9 +43,27 @@ def plan(arguments, config, method, length):
                        "batch={sequences: 1, policy: constant_sequences, microbatch: 1}", *OURS[method])["memory"]["peak"]
 
 
-def measure(arguments, config, program, method, length):
+def options(parser):
+    """What the measurements on a GPU have in common."""
+    parser.add_argument("accordion", type=pathlib.Path)
+    parser.add_argument("--model", default="llama-2-7b")
+    parser.add_argument("--layers", type=int, help="of the model, instead of its own")
+    parser.add_argument("--lengths", default="8192,65536")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that warms up")
+    parser.add_argument("--limit", type=float, default=300, help="seconds of a process")
+    parser.add_argument("--commit", help="that the program was built from, where this is no git repository")
+    parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
+
+
+def about(arguments):
+    """The GPU and the commit, as a result file names them."""
+    device = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], check=True, capture_output=True, text=True)
+    return {"machine": device.stdout.splitlines()[0].strip(), "commit": arguments.commit or results.commit()}
+
+
+def measure(arguments, config, program, method, length, *more):
     """What the step's own program prints, or {"stopped": why}."""
-    shape = ["--length", length, "--rows", 1, "--precision", "bf16", "--steps", arguments.steps]
+    shape = ["--length", length, "--rows", 1, "--precision", "bf16", "--steps", arguments.steps, *more]
     command = ([arguments.accordion.absolute(), "--device", "cuda", "bench", "step", config, *shape, "--json", *OURS[method]]
                if program == "Accordion" else
                [sys.executable, "bench/peers/hf_step.py", config, *shape, "--device", "cuda", *THEIRS[method]])
@@ -54,8 +72,7 @@ def measure(arguments, config, program, method, length):
     except subprocess.TimeoutExpired:
         return {"stopped": f"no answer within {arguments.limit} s"}
     if done.returncode == 0:
-        planned = {"planned_bytes": plan(arguments, config, method, length)} if program == "Accordion" else {}
-        return json.loads(done.stdout) | planned
+        return json.loads(done.stdout)
     return {"stopped": "does not fit" if "out of memory" in done.stderr else (done.stderr.strip().splitlines() or ["?"])[-1]}
 
 
@@ -70,20 +87,11 @@ def row(program, method, length, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("accordion", type=pathlib.Path)
-    parser.add_argument("--model", default="llama-2-7b")
-    parser.add_argument("--layers", type=int, help="of the model, instead of its own")
-    parser.add_argument("--lengths", default="8192,65536")
+    options(parser)
     parser.add_argument("--programs", default="Hugging Face,Accordion")
     parser.add_argument("--methods", help="these only, with semicolons between them")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that warms up")
-    parser.add_argument("--limit", type=float, default=300, help="seconds of a process")
-    parser.add_argument("--commit", help="that the program was built from, where this is no git repository")
-    parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
-    device = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], check=True, capture_output=True, text=True)
-    about = {"machine": device.stdout.splitlines()[0].strip(), "commit": arguments.commit or results.commit()}
     rows, measured = [], []
     columns = ["length", "program", "method", "step, s", "tokens/s", "peak, GiB", "above states, GiB",
                "planned peak, GiB"]
@@ -95,11 +103,13 @@ def main():
                     if arguments.methods and method not in arguments.methods.split(";"):
                         continue
                     found = measure(arguments, config, program, method, length)
+                    if program == "Accordion" and "stopped" not in found:
+                        found["planned_bytes"] = plan(arguments, config, method, length)
                     measured.append({"length": length, "program": program, "method": method, **found})
                     rows.append(row(program, method, length, found))
                     print(" | ".join(rows[-1]), flush=True)
                     results.write(f"gpu-fold-{arguments.model}", results.typed(), columns, rows, folder=arguments.results,
-                                  layers=arguments.layers, measured=measured, **about)
+                                  layers=arguments.layers, measured=measured, **about(arguments))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import argparse
 import json
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 
 import gpu_fold
@@ -47,17 +45,6 @@ def least(config, length, method, peak):
     return (products + attention) / peak
 
 
-def measure(arguments, path, program, method, length):
-    shape = ["--length", length, "--rows", 1, "--precision", "bf16", "--steps", arguments.steps, "--profile"]
-    command = ([arguments.accordion.absolute(), "--device", "cuda", "bench", "step", path, *shape, "--json", *gpu_fold.OURS[method]]
-               if program == "Accordion" else
-               [sys.executable, "bench/peers/hf_step.py", path, *shape, "--device", "cuda", *gpu_fold.THEIRS[method]])
-    done = subprocess.run(list(map(str, command)), cwd=results.ROOT, capture_output=True, text=True, timeout=arguments.limit)
-    if done.returncode == 0:
-        return json.loads(done.stdout)
-    return {"stopped": "does not fit" if "out of memory" in done.stderr else (done.stderr.strip().splitlines() or ["?"])[-1]}
-
-
 def row(program, method, length, found, limit):
     head = [f"{length:,}", program, method]
     if "stopped" in found:
@@ -73,19 +60,10 @@ def row(program, method, length, found, limit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("accordion", type=pathlib.Path)
-    parser.add_argument("--model", default="llama-2-7b")
-    parser.add_argument("--layers", type=int, help="of the model, instead of its own")
-    parser.add_argument("--lengths", default="8192,65536")
+    gpu_fold.options(parser)
     parser.add_argument("--peak", type=float, default=790e12, help="bf16 operations a second that the GPU reaches in matrix products")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that warms up")
-    parser.add_argument("--limit", type=float, default=300, help="seconds of a process")
-    parser.add_argument("--commit", help="that the program was built from, where this is no git repository")
-    parser.add_argument("--results", type=pathlib.Path, default=results.FOLDER, help="where the file goes")
     arguments = parser.parse_args()
 
-    device = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], check=True, capture_output=True, text=True)
-    about = {"machine": device.stdout.splitlines()[0].strip(), "commit": arguments.commit or results.commit()}
     columns = ["length", "program", "method", "step, ms", "least, ms", *KINDS, "other", "idle", "waits"]
     rows, measured = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -94,12 +72,12 @@ def main():
         for length in map(int, arguments.lengths.split(",")):
             for program, methods in METHODS.items():
                 for method in methods:
-                    found = measure(arguments, path, program, method, length)
+                    found = gpu_fold.measure(arguments, path, program, method, length, "--profile")
                     rows.append(row(program, method, length, found, least(config, length, method, arguments.peak)))
                     measured.append({"length": length, "program": program, "method": method, **found})
                     print(" | ".join(rows[-1]), flush=True)
                     results.write(f"gpu-profile-{arguments.model}", results.typed(), columns, rows, folder=arguments.results,
-                                  layers=arguments.layers, measured=measured, **about)
+                                  layers=arguments.layers, measured=measured, **gpu_fold.about(arguments))
 
 
 main()

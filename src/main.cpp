@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/stack.h"
 #include "base/stop.h"
+#include "base/streams.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "memory/allocator.h"
@@ -80,11 +81,14 @@ std::string what_was_wanted(const std::string& what) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  fill_closed_streams();
   print_stack_of_crashes();
   exit_on_stop_signals();
   memory::tune_allocator();
   at::set_num_threads(usable_cores());  // libtorch counts physical cores, not those this process may use
-  return run(argc, argv);
+  const int exit_code = run(argc, argv);
+  check_printed();
+  return exit_code;
 } catch (const UserError& error) {
   std::cerr << "error: " << one_line(error.what()) << "\n";
   return 2;

@@ -10,7 +10,8 @@ namespace accordion {
 std::string stack_of_last_throw();
 
 /// From now on a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) writes `internal error: ...` and the functions under
-/// way to standard error before it ends the process by that signal.
+/// way to standard error before it ends the process by that signal. A mapped file that cannot be read any more (SIGBUS:
+/// somebody cut it off, or its disk fails) is no crash: `error: FILE: ...`, exit 2.
 void print_stack_of_crashes();
 
 /// What a person should do about an internal error, without a newline.

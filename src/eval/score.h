@@ -12,4 +12,8 @@ namespace accordion {
 /// sequence length, the logits never held whole. Ids must be below the vocabulary, the length within a learned table.
 std::vector<std::optional<double>> score(const Transformer& model, const std::vector<int64_t>& ids);
 
+/// The sequences of a JSON file `[[id,...],...]`; UserError where it is something else, or an id or a length is not one
+/// of the model's.
+std::vector<std::vector<int64_t>> read_sequences(const std::string& file, const ModelConfig& config);
+
 }  // namespace accordion

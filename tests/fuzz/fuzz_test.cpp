@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <zlib.h>
-#include <zstd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -12,11 +10,13 @@
 #include "base/error.h"
 #include "data/corpora.h"
 #include "data/json_text.h"
+#include "data/packed.h"
 #include "data/prepare.h"
 #include "data/text_input.h"
 #include "data/tokenizer.h"
 #include "data/train_tokenizer.h"
 #include "data/utf8.h"
+#include "eval/score.h"
 #include "fuzz/mutate.h"
 #include "model/config.h"
 #include "model/safetensors.h"
@@ -153,6 +153,23 @@ void read_split(const Corpus& corpus) {
     corpus.read(at, tokens);
 }
 
+TEST(Fuzz, Sequences) {
+  const TemporaryFolder folder;
+  const auto config = load_model_config(find_model("gpt2-124m"));
+  auto sequences = json::array();
+  for (int64_t i = 1; i < 8; ++i) {
+    auto ids = json::array();
+    for (int64_t j = 0; j < 150 * i; ++j) ids.push_back(i * j % config.vocabulary);
+    sequences.push_back(ids);
+  }
+  try_all(
+      folder / "tokens.json", [&](Random& random) { return damaged_json(sequences, random); },
+      [&](const fs::path& file) {
+        for (const auto& ids : read_sequences(file.string(), config))
+          for (const auto id : ids) ASSERT_LT(static_cast<uint64_t>(id), static_cast<uint64_t>(config.vocabulary));
+      });
+}
+
 class FuzzCorpus : public testing::Test {
  protected:
   void SetUp() override {
@@ -276,26 +293,6 @@ TEST(Fuzz, SentencepieceModels) {
       [](const fs::path& file) { use(Tokenizer::load(file.string())); });
 }
 
-std::string gzipped(const std::string& text) {
-  std::string packed(compressBound(text.size()) + 64, '\0');
-  z_stream stream = {};
-  deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  deflate(&stream, Z_FINISH);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
-
-std::string zstandard(const std::string& text) {
-  std::string packed(ZSTD_compressBound(text.size()), '\0');
-  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
-  return packed;
-}
-
 TEST(Fuzz, Texts) {
   const TemporaryFolder folder;
   std::string lines, array = "[\n";
@@ -310,10 +307,10 @@ TEST(Fuzz, Texts) {
       [&](Random& random) {
         auto text = random.of(plain);
         if (random.one_in(2)) text = damaged_bytes(std::move(text), random);
-        const auto packed = random.below(3);
-        if (packed == 1) text = gzipped(text);
-        if (packed == 2) text = zstandard(text);
-        return packed > 0 && random.one_in(2) ? damaged_bytes(std::move(text), random) : text;
+        const std::vector<std::string (*)(const std::string&)> packers{gzip, zstd, xz, bzip2};
+        const bool packed = random.one_in(2);
+        if (packed) text = random.of(packers)(text);
+        return packed && random.one_in(2) ? damaged_bytes(std::move(text), random) : text;
       },
       [](const fs::path& file) {
         TextReader reader(find_texts({file.string()}, ""), true, false);
