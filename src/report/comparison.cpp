@@ -96,7 +96,7 @@ Json columns(const std::vector<RunPoint>& points) {
   return json;
 }
 
-/// The steps before and after which the length differs, and the ends: all that a plot of the length needs.
+/// The steps whose length differs from that of the step before, and the ends: all that a plot of the length needs.
 std::vector<RunPoint> turns(const std::vector<RunPoint>& steps) {
   std::vector<RunPoint> kept;
   for (size_t i = 0; i < steps.size(); ++i) {

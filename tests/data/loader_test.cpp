@@ -152,6 +152,18 @@ TEST_F(LoaderTest, MixesByTokens) {
   }
 }
 
+TEST_F(LoaderTest, VisitsEachSourceInAnOrderOfItsOwn) {
+  constexpr int64_t kDocuments = 40, kOther = 1000;
+  const std::vector<int64_t> ones(kDocuments, 1);
+  auto sources = source(write_corpus(folder / "a", counting_documents(ones)));
+  sources.push_back(source(write_corpus(folder / "b", counting_documents(ones, kOther)))[0]);
+  std::vector<int64_t> orders[2];
+  for (const auto token : stream(Loader(sources, true, 1), 2 * kDocuments))
+    orders[token >= kOther].push_back(token % kOther);
+  EXPECT_THAT(orders[0], testing::UnorderedElementsAreArray(orders[1]));
+  EXPECT_NE(orders[0], orders[1]);
+}
+
 TEST_F(LoaderTest, RefusesWhatCannotBeMixed) {
   const auto other = write_corpus(folder / "other", counting_documents({9}), 1 << 20, "another tokenizer");
   auto sources = source(corpus);

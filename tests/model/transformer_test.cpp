@@ -131,6 +131,32 @@ TEST_P(EveryTransformer, InitialisationFollowsTheSeed) {
   }
 }
 
+/// Deviations at the start: initializer_range; for GPT-2's projections into the residual stream over sqrt(2 layers)
+/// (Radford et al. 2019). Norms begin as the identity, the padding row at zero.
+TEST(Transformer, BeginsAsItsFamilyDoes) {
+  for (const bool gpt2 : {true, false}) {
+    const char* json = gpt2 ? R"({"model_type":"gpt2","vocab_size":211,"n_positions":64,"n_embd":96,"n_layer":8,
+                                  "n_head":4,"initializer_range":0.03,"pad_token_id":5})"
+                            : R"({"model_type":"llama","vocab_size":211,"hidden_size":96,"num_hidden_layers":8,
+                                  "num_attention_heads":4,"intermediate_size":300,"initializer_range":0.03,
+                                  "pad_token_id":5})";
+    Transformer model(parse_model_config(nlohmann::json::parse(json), "config.json"), torch::kFloat);
+    model.initialise(1);
+    for (const auto& [name, weight] : model.weights()) {
+      if (weight.dim() == 1) {
+        EXPECT_TRUE(weight.eq(name.ends_with(".bias") ? 0 : 1).all().item<bool>()) << name;
+        continue;
+      }
+      const bool narrow = gpt2 && (name.ends_with(".output.weight") || name.ends_with(".down.weight"));
+      const double expected = 0.03 / (narrow ? 4 : 1);
+      EXPECT_NEAR(weight.std().item<double>() / expected, 1, 0.05) << name;
+    }
+    const auto embedding = model.weights().front().second;
+    EXPECT_EQ(embedding.abs().sum(1).eq(0).sum().item<int64_t>(), gpt2 ? 0 : 1);  // GPT-2's table has no padding row
+    EXPECT_EQ(embedding[5].abs().sum().item<double>() == 0, !gpt2);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, EveryTransformer, testing::ValuesIn(kTinyModels),
                          [](const auto& tiny) { return std::string(tiny.param.name); });
 

@@ -51,4 +51,14 @@ TEST(Rotary, EqualsRotateHalf) {
   }
 }
 
+TEST(Rotary, LeavesAGradientThatAnotherBranchWaitsFor) {
+  const Tensor a = angles({9, 4}), x = random_tensor({2, 9, 3, 8}, 1, torch::kFloat).requires_grad_(true),
+               other = random_tensor(x.sizes(), 2, torch::kFloat).requires_grad_(true);
+  const Tensor before = other * 2;  // made first, so that its gradient waits while the rotation goes back
+  const Tensor sum = before + rotate_(x * 1, a.cos().to(torch::kFloat), a.sin().to(torch::kFloat));
+  const Tensor dy = random_tensor(x.sizes(), 3, torch::kFloat);
+  (sum * dy).sum().backward();
+  EXPECT_TRUE(torch::equal(other.grad(), 2 * dy));
+}
+
 }  // namespace accordion::op

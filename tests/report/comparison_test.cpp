@@ -119,6 +119,12 @@ TEST_F(Comparisons, PageStandsByItselfAndStaysSmall) {
   EXPECT_EQ(page.find("ACCORDION_DATA"), std::string::npos);
 }
 
+TEST_F(Comparisons, APlotOfTheLengthKeepsItsTurns) {
+  const auto page = Comparison({run("a", 5000, 5000, 2.0, 4.0), run("b", 50, 50, 1.0, 3.75)}).html();
+  EXPECT_THAT(page, HasSubstr(R"("turns":{"step":[1,2501,5000])"));
+  EXPECT_THAT(page, HasSubstr(R"("turns":{"step":[1,26,50])"));
+}
+
 TEST(Thinned, MeansOfGroupsWithoutSkippedSteps) {
   std::vector<RunPoint> points;
   for (int64_t i = 0; i < 10; ++i) points.push_back({.step = i, .loss = i == 3 ? NAN : static_cast<double>(i)});

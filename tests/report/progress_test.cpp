@@ -28,5 +28,17 @@ TEST_F(ProgressBar, KeepsQuietElsewhereUntilTenSecondsHavePassed) {
   EXPECT_EQ(written(quiet.messages), "");
 }
 
+/// A line that wraps cannot be wiped: it keeps one cell of the 80 free, however many bytes its letters have.
+TEST_F(ProgressBar, ALongLineIsCutToTheTerminal) {
+  quiet.terminal = true;
+  std::string title;
+  for (int i = 0; i < 100; ++i) title += "é";
+  Progress progress(title, 200, quiet);
+  progress.update(50, "10.0 MB/s", 90);
+  std::string cut;
+  for (int i = 0; i < 79; ++i) cut += "é";
+  EXPECT_EQ(written(quiet.messages), "\r" + cut + "\033[K");
+}
+
 }  // namespace
 }  // namespace accordion

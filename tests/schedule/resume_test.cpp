@@ -69,6 +69,28 @@ TEST(Resume, ButNotTheScheduleSoFar) {
   EXPECT_THAT(refusal({"length_schedule.segments=[{length: 64}]"}, 400'000), HasSubstr("length_schedule.segments"));
 }
 
+/// Whatever decides the lengths of a ramp that is under way.
+TEST(Resume, NothingOfARampUnderWay) {
+  const std::string text =
+      "budget: {tokens: 1e6}\nlength_schedule: {progress: tokens, max_length: 512, segments: [{ramp: root, from: 64, "
+      "to: "
+      "256, until: 6e5, step: 8, degree: 2, cycles: 2}, {ramp: table, table: [[6e5, 64], [8e5, 512]]}]}\n";
+  const auto refused = [&](const std::string& override, int64_t tokens) {
+    try {
+      check_resume(resolved(text), resolved(text, {override}), {.steps = 10, .tokens = tokens});
+    } catch (const UserError& error) {
+      return std::string(error.what()).find("already trained") != std::string::npos;
+    }
+    return false;
+  };
+  for (const char* change : {"from=32", "to=128", "until=5e5", "step=16", "degree=3", "cycles=3", "source=x"})
+    EXPECT_TRUE(refused(std::string("length_schedule.segments.0.") + change, 300'000)) << change;
+  EXPECT_TRUE(
+      refused("length_schedule.segments.0={ramp: sin, from: 64, to: 256, until: 6e5, step: 8, cycles: 2}", 300'000));
+  EXPECT_TRUE(refused("length_schedule.segments.1.table=[[6e5, 64], [9e5, 512]]", 700'000));
+  EXPECT_FALSE(refused("length_schedule.segments.1.table=[[6e5, 64], [9e5, 512]]", 300'000)) << "it is to come";
+}
+
 TEST(Resume, AFractionCountsInTheBudgetOfNow) {
   const std::string text =
       "budget: {tokens: 1e6}\nlength_schedule: {segments: [{length: 256, until: 0.5}, {length: 1024}]}\n";

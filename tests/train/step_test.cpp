@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "model/tiny_models.h"
 #include "op/gradients.h"
 
@@ -66,6 +68,28 @@ TEST(StepForm, TakesTheRecipesLoss) {
   EXPECT_EQ(form.loss.label_smoothing, 0.1);
   const auto pure = form_of({}, form.head, 4), more = form_of(form.loss, form.head, 4);
   EXPECT_GT(run(kTinyModels[0], more).loss, run(kTinyModels[0], pure).loss);
+}
+
+/// A step whose loss or gradient is not finite is as if it had not been.
+TEST(TrainingStep, ASkippedStepLeavesNothing) {
+  const auto trained = [](bool with_a_bad_step) {
+    auto model = tiny_model(kTinyModels[5]);
+    TrainingStep step(model, Recipe());
+    step(some_batch(2, 9), 1e-2);
+    if (with_a_bad_step) {
+      auto& bias = model.weights().back().second;
+      const auto kept = bias.detach().clone();
+      bias.data().view(-1)[0] = std::numeric_limits<float>::infinity();
+      EXPECT_FALSE(step(some_batch(3, 9), 1e-2).finite());
+      bias.data().copy_(kept);
+    }
+    step(some_batch(1, 9), 1e-2);
+    std::vector<torch::Tensor> weights;
+    for (const auto& item : model.weights()) weights.push_back(item.second.detach());
+    return weights;
+  };
+  const auto without = trained(false), with = trained(true);
+  for (size_t i = 0; i < with.size(); ++i) EXPECT_TRUE(torch::equal(with[i], without[i])) << "weight " << i;
 }
 
 }  // namespace
