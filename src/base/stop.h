@@ -1,5 +1,7 @@
 #pragma once
 
+#include <exception>
+
 namespace accordion {
 
 /// From now on SIGINT and SIGTERM end the process at once with exit code 128 + signal: for work that leaves nothing
@@ -12,5 +14,14 @@ void catch_stop_signals();
 
 /// The signal that asked to stop, or 0.
 int stop_signal();
+
+/// Ends work that is thrown away: a step that would take longer than whoever sent the signal waits.
+struct Stopped : std::exception {
+  const char* what() const noexcept override { return "stopped by a signal"; }
+};
+
+/// Throws Stopped where the signal came more than `patience` seconds ago. Batch systems give 30 seconds before they
+/// kill: what ends soon is finished, and there is time to save.
+void leave_if_stopped(double patience = 5);
 
 }  // namespace accordion

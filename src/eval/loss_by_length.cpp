@@ -85,9 +85,14 @@ std::optional<LengthLoss> LossByLength::evaluate(const Transformer& model, int64
                           .soft_cap = model.config().final_soft_cap};
   for (const auto& batch : batches_.at(length)) {
     if (stop_signal() != 0) return std::nullopt;
-    const auto rows = take_rows(batch, 0, batch.rows, form_, model);
-    const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
-    sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), form).item<double>();
+    auto rows = take_rows(batch, 0, batch.rows, form_, model);
+    rows.pass.before_layer = [] { leave_if_stopped(); };
+    try {
+      const auto hidden = model.hidden(rows.ids, rows.pass).flatten(0, 1);  // (N,D)
+      sum += op::head_loss(hidden, model.head_weight(), rows.targets.flatten(), form).item<double>();
+    } catch (const Stopped&) {
+      return std::nullopt;
+    }
     result.tokens += batch.rows * batch.length;
   }
   result.loss = sum / static_cast<double>(result.tokens);

@@ -190,6 +190,7 @@ torch::Tensor Transformer::residual(const torch::Tensor& ids, const Pass& pass) 
   if (config_.embedding_scale != 1) x = x * torch::tensor(config_.embedding_scale, torch::kFloat).to(dtype_);
   if (config_.position == PositionKind::learned) x = x + op::embedding(positions, position_table_);
   for (size_t l = 0; l < layers_.size(); ++l) {
+    if (pass.before_layer) pass.before_layer();
     notify(x, pass, static_cast<int64_t>(l));
     x = layer(x, l, context);
   }

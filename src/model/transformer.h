@@ -30,6 +30,7 @@ struct Pass {
   /// Called in the backward pass when the gradients of all weights of this layer and those after it are whole (but for
   /// a tied embedding); layer L is what comes after the layers.
   std::function<void(int64_t layer)> on_backward;
+  std::function<void()> before_layer;  ///< called in the forward pass; an exception of its ends the pass
 };
 
 /// A decoder-only transformer; which one is decided by ModelConfig alone.

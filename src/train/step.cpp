@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/stop.h"
 #include "memory/device.h"
 #include "memory/meter.h"
 #include "op/head_loss.h"
@@ -65,7 +66,10 @@ double forward_backward(const Transformer& model, const Batch& batch, const Step
   double loss = 0;
   for (int64_t first = 0; first < batch.rows; first += at_once) {
     auto rows = take_rows(batch, first, std::min(at_once, batch.rows - first), form.pass, model);
-    if (layerwise != nullptr) rows.pass.on_backward = [layerwise](int64_t layer) { layerwise->on_backward(layer); };
+    rows.pass.before_layer = [] { leave_if_stopped(); };
+    rows.pass.on_backward = [layerwise](int64_t layer) {
+      layerwise != nullptr ? layerwise->on_backward(layer) : leave_if_stopped();
+    };
     auto x = forward(model, rows);  // (B,T,D)
     const op::HeadForm head{.chunk = head_chunk(form.head, model.config().vocabulary, rows.ids.numel()),
                             .denominator = static_cast<double>(batch.rows * batch.length),
@@ -91,7 +95,12 @@ TrainingStep::TrainingStep(Transformer& model, const Recipe& recipe)
 StepResult TrainingStep::operator()(const Batch& batch, double lr) {
   if (layerwise_) return layerwise(batch, lr);
   StepResult result;
-  result.loss = forward_backward(model_, batch, form_);
+  try {
+    result.loss = forward_backward(model_, batch, form_);
+  } catch (const Stopped&) {
+    optimizer_.zero_gradients();
+    throw;
+  }
   const memory::PhaseScope phase(memory::Phase::optimizer);
   const memory::KindScope kind(memory::Kind::workspace);
   result.norm = optimizer_.gradient_norm();
@@ -108,7 +117,12 @@ StepResult TrainingStep::layerwise(const Batch& batch, double lr) {
   StepResult result;
   const auto pass = [&](Task task) {
     layerwise_->begin(task, lr, result.norm);
-    result.loss = forward_backward(model_, batch, form_, &*layerwise_);
+    try {
+      result.loss = forward_backward(model_, batch, form_, &*layerwise_);
+    } catch (const Stopped&) {  // from the forward pass: nothing is updated yet
+      layerwise_->abandon();
+      throw;
+    }
     if (std::isfinite(result.loss)) {
       result.norm = layerwise_->end();
     } else {

@@ -24,7 +24,8 @@ StepForm step_form(const Recipe& recipe, torch::Device device);
 /// The mean loss over the batch's targets, with what the form's loss adds to the cross-entropy. Gradients of all
 /// microbatches add up in the weights' main gradients, under one denominator: the result does not depend on the
 /// microbatch but for the order of additions.
-/// With a `layerwise` update all rows go through at once.
+/// With a `layerwise` update all rows go through at once. Throws Stopped between two layers where a signal asked to stop
+/// a while ago; with a `layerwise` update, which changes weights on the way back, only on the way forward.
 double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form,
                         LayerwiseUpdate* layerwise = nullptr);
 
@@ -34,7 +35,8 @@ struct StepResult {
 };
 
 /// Whole optimizer steps: forward and backward, clipping, update. A step whose loss or gradient is not finite updates
-/// nothing; in the backward pass, nothing of the layers whose gradient is not finite.
+/// nothing; in the backward pass, nothing of the layers whose gradient is not finite. A step that is left by Stopped is
+/// as if it had not begun.
 class TrainingStep {
  public:
   /// Makes the model's weights trainable.

@@ -39,9 +39,10 @@ bool due(const Amount& every, const Counters& before, const Counters& after) {
 int Trainer::run() {
   catch_stop_signals();
   evaluate_left();
+  bool left = false;  // within a step
   while (!schedule_.finished(counters_) && stop_signal() == 0) {
     const auto before = counters_;
-    step();
+    if (left = !step(); left) break;
     if (due(recipe_.evaluation.every, before, counters_)) evaluate();
     if (due(recipe_.checkpoint.every, before, counters_)) save();
   }
@@ -49,8 +50,8 @@ int Trainer::run() {
   if (stop_signal() == 0) evaluate();
   if (stop_signal() != 0) {
     save();
-    log_->note(format("stopped by a signal after step %lld; the same command goes on from there",
-                      static_cast<long long>(counters_.steps)));
+    log_->note(format("stopped by a signal %s step %lld; the same command goes on from there",
+                      left ? "before the end of" : "after", static_cast<long long>(counters_.steps + (left ? 1 : 0))));
     return 128 + stop_signal();
   }
   save();
@@ -58,16 +59,25 @@ int Trainer::run() {
   return 0;
 }
 
-/// One optimizer step: rows from the stream, forward and backward by microbatches, clip, update.
-void Trainer::step() {
+/// One optimizer step: rows from the stream, forward and backward by microbatches, clip, update. False where a signal
+/// ended it on the way: then it is made by the run that goes on, from the same rows.
+bool Trainer::step() {
   const auto plan = schedule_.at(counters_);
   note_length_change(plan);
   memory::reset_phases();
   timeline_.begin_step(counters_.steps + 1, plan.length, plan.rows);
   const double start = now();
+  const auto before = stream_.cursors();
   const auto batch = stream_.next(plan, following(plan));
   const double lr = learning_rate_.at(counters_, plan);
-  const auto result = training_step_(batch, lr);
+  StepResult result;
+  try {
+    result = training_step_(batch, lr);
+  } catch (const Stopped&) {
+    stream_.restore(before);
+    note_timeline(timeline_.end_step());
+    return false;
+  }
   synchronize();
   const double seconds = now() - start;
 
@@ -77,6 +87,7 @@ void Trainer::step() {
   skipped_in_a_row_ = result.finite() ? 0 : skipped_in_a_row_ + 1;
   record(batch, result, lr, seconds);
   note_timeline(timeline_.end_step());
+  return true;
 }
 
 void Trainer::note_timeline(bool written) const {

@@ -35,7 +35,7 @@ class Trainer {
   void check_unchanged(const nlohmann::json& state);
   void check_model() const;
   void greet();
-  void step();
+  bool step();
   void note_length_change(const StepPlan& plan);
   void record(const Batch& batch, const StepResult& result, double lr, double seconds);
   void note_timeline(bool written) const;

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from e2e.faults import KILL, TERM, TINY, World, accordion, records
-from e2e.tiny import ACCORDION, make, metrics, run
+from e2e.tiny import ACCORDION, MODEL, make, metrics, run, what_must_repeat
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,32 @@ def test_a_signal_within_the_last_evaluation(world):
     for _ in range(2):  # a finished run has nothing left to do
         world.well(scenario.command)
         assert world.outcome(scenario) == scenario.result
+
+
+@pytest.mark.parametrize("keys", [[], ["memory.recompute=layer"], ["batch.microbatch=1"]])
+def test_a_signal_within_a_long_step(tmp_path, keys):
+    """The step is thrown away, and made from the same rows by the run that goes on. The clock is hastened instead of waiting."""
+    recipe = make(tmp_path, model=MODEL | {"num_hidden_layers": 12, "hidden_size": 64})
+    command = [ACCORDION, "--threads", "1", "train", recipe, "budget.steps=3", "batch.tokens=8192", "length_schedule={length: 128}",
+               "checkpoint.every.steps=1", "evaluation={every: {steps: 3}, tokens: 128, lengths: [128]}", *keys]
+    subprocess.run([*command, f"run={tmp_path}/whole"], check=True, stdout=subprocess.DEVNULL)
+    hasty = os.environ | {"LD_PRELOAD": os.path.abspath(os.environ["FAULTS"]), "FAULT_HASTE": "50"}
+    for attempt in range(5):  # a test that is held up may signal after the step
+        folder = tmp_path / f"run-{attempt}"
+        process = subprocess.Popen([*command, f"run={folder}"], env=hasty, stdout=subprocess.PIPE, text=True)
+        while not (folder / "checkpoints/step-1").exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=300)[0]
+        if process.returncode == 143 and "before the end of step 2" in said:
+            break
+    else:
+        raise AssertionError(said)
+    assert os.readlink(folder / "checkpoints/latest") == "step-1" and len(metrics(folder)) == 1
+    subprocess.run([*command, f"run={folder}"], check=True, stdout=subprocess.DEVNULL)
+    assert what_must_repeat(folder) == what_must_repeat(tmp_path / "whole")
+    assert (folder / "final/model.safetensors").read_bytes() == (tmp_path / "whole/final/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
