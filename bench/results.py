@@ -20,8 +20,12 @@ def run(*command):
 
 
 def typed():
-    """The command that was given, as the documents show it."""
-    return shlex.join([f"bench/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """The command that was given, as the documents show it: without where its file went."""
+    words = sys.argv[1:]
+    if "--results" in words:
+        at = words.index("--results")
+        del words[at:at + 2]
+    return shlex.join([f"bench/{pathlib.Path(sys.argv[0]).name}", *words])
 
 
 def machine():

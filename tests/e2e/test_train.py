@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+import safetensors.torch
 
 from e2e.tiny import ACCORDION, RECIPE, make, metrics, run, what_must_repeat
 
@@ -164,6 +165,23 @@ def test_a_diverging_run_stops_and_keeps_its_checkpoint(uninterrupted, tmp_path)
     assert done.returncode == 2 and "not finite" in done.stderr
     skipped = [s for s in metrics(folder / "run") if s["skipped"]]
     assert len(skipped) == 10 and all(s["loss"] is None or s["grad_norm"] is None for s in skipped)
+
+
+def test_skipped_steps_count_in_a_row(tmp_path):
+    """A broken row of the embedding makes every second step's loss not finite, twelve in all: the run goes on."""
+    recipe = make(tmp_path)
+    documents = [("z" if i % 2 else "a") + "bcdefghijklmno" for i in range(40)]  # with its end 16 tokens, a row
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    run("prepare", tmp_path / "rows.jsonl", "--tokenizer", "bytes", "--out", tmp_path / "rows", "--validation", "0")
+    command = ["train", recipe, f"data.train={tmp_path}/rows", "data.shuffle=false", "batch.tokens=16", "length_schedule={length: 16}",
+               "evaluation={tokens: 16, lengths: [16]}"]
+    run(*command, "budget.steps=1")
+    weights = tmp_path / "run/final/model.safetensors"
+    tensors = safetensors.torch.load_file(weights)
+    tensors["model.embed_tokens.weight"][ord("z")] = float("nan")
+    safetensors.torch.save_file(tensors, weights, {"format": "pt"})
+    run(*command, "budget.steps=24", f"model={tmp_path}/run/final", f"run={tmp_path}/broken")
+    assert [step["skipped"] for step in metrics(tmp_path / "broken")] == [False, True] * 12
 
 
 def test_full_disk_keeps_the_last_checkpoint(uninterrupted, tmp_path):
