@@ -24,8 +24,8 @@ StepForm step_form(const Recipe& recipe, torch::Device device);
 /// The mean loss over the batch's targets, with what the form's loss adds to the cross-entropy. Gradients of all
 /// microbatches add up in the weights' main gradients, under one denominator: the result does not depend on the
 /// microbatch but for the order of additions.
-/// With a `layerwise` update all rows go through at once. Throws Stopped between two layers where a signal asked to stop
-/// a while ago; with a `layerwise` update, which changes weights on the way back, only on the way forward.
+/// With a `layerwise` update all rows go through at once. Throws Stopped between two layers where a signal asked to
+/// stop a while ago; with a `layerwise` update, which changes weights on the way back, only on the way forward.
 double forward_backward(const Transformer& model, const Batch& batch, const StepForm& form,
                         LayerwiseUpdate* layerwise = nullptr);
 

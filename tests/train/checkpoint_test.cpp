@@ -132,7 +132,10 @@ TEST_F(CheckpointsTest, LatestMayBeAFileOrAFolder) {
 
 TEST_F(CheckpointsTest, TheInventoryNamesNoMark) {
   save(5);
-  for (const auto& [name, entry] : newest()->state["files"].items()) EXPECT_NE(name, kPartialMark);
+  const auto found = newest();
+  ASSERT_TRUE(found);
+  EXPECT_FALSE(found->state["files"].empty());
+  for (const auto& [name, entry] : found->state["files"].items()) EXPECT_NE(name, kPartialMark);
 }
 
 }  // namespace
