@@ -46,6 +46,13 @@ void released(void* memory) {
 
 void* operator new(size_t bytes) { return counted(std::malloc(std::max<size_t>(bytes, 1))); }
 void* operator new[](size_t bytes) { return counted(std::malloc(std::max<size_t>(bytes, 1))); }
+// Those that throw nothing too, as what they gave is given back below.
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept try {
+  return counted(std::malloc(std::max<size_t>(bytes, 1)));
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+void* operator new[](size_t bytes, const std::nothrow_t& none) noexcept { return operator new(bytes, none); }
 void operator delete(void* memory) noexcept { released(memory); }
 void operator delete[](void* memory) noexcept { released(memory); }
 void operator delete(void* memory, size_t) noexcept { released(memory); }
