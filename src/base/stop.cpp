@@ -41,8 +41,9 @@ void catch_stop_signals() { handle_with(remember); }
 
 int stop_signal() { return received; }
 
-void leave_if_stopped(double patience) {
-  if (received != 0 && static_cast<double>(seconds_now() - received_at) > patience) throw Stopped();
+void leave_if_stopped() {
+  constexpr std::time_t kPatience = 5;
+  if (received != 0 && seconds_now() - received_at > kPatience) throw Stopped();
 }
 
 }  // namespace accordion

@@ -20,8 +20,8 @@ struct Stopped : std::exception {
   const char* what() const noexcept override { return "stopped by a signal"; }
 };
 
-/// Throws Stopped where the signal came more than `patience` seconds ago. Batch systems give 30 seconds before they
-/// kill: what ends soon is finished, and there is time to save.
-void leave_if_stopped(double patience = 5);
+/// Throws Stopped where the signal came more than 5 seconds ago. Batch systems give 30 before they kill: what ends soon
+/// is finished, and there is time to save.
+void leave_if_stopped();
 
 }  // namespace accordion

@@ -1,7 +1,7 @@
 // How threads wait at the end of a parallel loop. OpenMP's runtime lets them spin: 300,000 rounds of libgomp are some
 // milliseconds. On a machine with other work a thread then burns the time that the one it waits for needs, and a step
-// takes many times as long. After a thousand rounds a thread sleeps instead: small steps of a quiet machine take
-// somewhat longer for it, those of a busy one a fraction.
+// takes many times as long. After a thousand rounds a thread sleeps instead: that costs the small steps of a quiet
+// machine a few percent (docs/results.md, "On a machine with other work").
 //
 // The runtime reads its settings from the environment while it is loaded, before main(). So this runs earlier still,
 // before any library's own start: it puts the setting into the environment and starts the program once more.

@@ -44,7 +44,7 @@ class LossByLength {
   void check(const ModelConfig& model) const;
 
   /// Loss at one of the lengths. Costs a forward pass over the tokens; the logits are never held whole. None where a
-  /// signal asked to stop (stop_signal()), which is looked at before each batch.
+  /// signal asked to stop (stop_signal()): before the next batch, or within one that goes on for more than 5 seconds.
   std::optional<LengthLoss> evaluate(const Transformer& model, int64_t length) const;
 
   const std::vector<int64_t>& lengths() const { return lengths_; }

@@ -69,8 +69,8 @@ AttentionGradients fused_backward(const Tensor& q, const Tensor& k, const Tensor
   AttentionGradients d{torch::empty(q.sizes(), q.options()), {}, {}};
   cpu::KeyGradients place;
   if (sums != nullptr) {
-    TORCH_CHECK(sums->dk.size(2) >= (k.size(1) + 63) / 64 * 64, "sums of ", k.size(1),
-                " keys want room for whole 64s, got ", sums->dk.sizes());
+    TORCH_CHECK(sums->dk.size(2) >= cpu::rounded_up(k.size(1)), "sums of ", k.size(1), " keys want room for ",
+                cpu::rounded_up(k.size(1)), ", got ", sums->dk.sizes());
     place.sums = {sums->dk.mutable_data_ptr<float>(), sums->dv.mutable_data_ptr<float>(), sums->dk.stride(0),
                   sums->dk.stride(1)};
   } else {

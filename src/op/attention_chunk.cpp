@@ -14,12 +14,10 @@ using torch::autograd::variable_list;
 
 namespace {
 
-constexpr int64_t kAlign = 64;  // what the kernels round keys to
-
 /// What of a row the queries [begin, end) see, counted from `low`.
 struct Seen {
   Seen(const KeyedRow& row, int64_t begin, int64_t end, const Tensor& first)
-      : low(first[0][begin].item<int64_t>() / kAlign * kAlign),
+      : low(cpu::rounded_down(first[0][begin].item<int64_t>())),
         keys(row.keys.slice(1, low, end)),
         values(row.values.slice(1, low, end)),
         first_key(first.slice(1, begin, end) - low) {}
@@ -106,7 +104,7 @@ void KeyedRow::keep_output() {
 }
 
 void KeyedRow::begin_backward() {
-  const int64_t T = (sizes.T + kAlign - 1) / kAlign * kAlign;
+  const int64_t T = cpu::rounded_up(sizes.T);
   const auto sums = keys.options().dtype(cpu::wide_type(keys));
   dkeys = torch::zeros({1, sizes.K, T, sizes.E}, sums);    // (1,K,T',E)
   dvalues = torch::zeros({1, sizes.K, T, sizes.E}, sums);  // (1,K,T',E)

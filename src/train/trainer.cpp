@@ -42,7 +42,8 @@ int Trainer::run() {
   bool left = false;  // within a step
   while (!schedule_.finished(counters_) && stop_signal() == 0) {
     const auto before = counters_;
-    if (left = !step(); left) break;
+    left = !step();
+    if (left) break;
     if (due(recipe_.evaluation.every, before, counters_)) evaluate();
     if (due(recipe_.checkpoint.every, before, counters_)) save();
   }

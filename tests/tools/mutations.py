@@ -10,7 +10,6 @@ unnoticed: a test is missing.
 """
 
 import argparse
-import os
 import pathlib
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build-dev"
-QUICK, SLOW = ["base", "schedule", "recipe", "data", "report", "memory", "eval", "train"], ["bench", "model", "op"]  # folders of tests/
+QUICK, SLOW = ["base", "schedule", "recipe", "data", "report", "memory", "eval", "train"], ["bench", "model", "op"]  # tests/
 ENDLESS = 1800  # seconds: a test that takes longer has noticed
 FAULTS = {}
 
@@ -44,7 +43,7 @@ fault("op: the last columns of AdamW keep their bf16 copy", "op/cpu/update.cpp",
       "if (weight != nullptr) store_some(w, weight + i, n);", "")
 fault("op: padding gets a gradient where a weight has no main gradient", "op/linear.cpp", "if (padding >= 0) dweight[padding].zero_();", "")
 fault("op: keys of a chunk are read from a place that is not aligned", "op/attention_chunk.cpp",
-      "/ kAlign * kAlign),", "),")
+      "cpu::rounded_down(first[0][begin].item<int64_t>())", "first[0][begin].item<int64_t>()")
 
 fault("memory: bytes are given back to the kind of the moment", "memory/meter.cpp",
       "by_kind_[static_cast<size_t>(kind)].fetch_sub(bytes);", "by_kind_[static_cast<size_t>(bytes < 0 ? kind : kind_.load())].fetch_sub(bytes);")
@@ -67,7 +66,8 @@ fault("model: folded rows all turn by the first row's positions", "model/transfo
       "all.dim() == 2 ? all[chunk.row_number] : all;", "all.dim() == 2 ? all[0] : all;")
 
 fault("train: clipping without its epsilon", "train/optimizer.cpp", "recipe_.clip / (norm + 1e-6)", "recipe_.clip / norm")
-fault("train: gradients of a step that is skipped stay", "train/step.cpp", "    optimizer_.zero_gradients();\n", "")
+fault("train: gradients of a step that is skipped stay", "train/step.cpp",
+      "  } else {\n    optimizer_.zero_gradients();\n", "  } else {\n")
 fault("train: one checkpoint more is kept", "train/checkpoint.cpp", "i = static_cast<size_t>(keep_);", "i = static_cast<size_t>(keep_) + 1;")
 fault("train: a checkpoint does not know of the evaluation", "train/trainer.cpp", "  saved_step_ = -1;  //", "  //")
 fault("train: skipped steps are counted over the whole run", "train/trainer.cpp",
@@ -126,57 +126,53 @@ fault("report: the memory page names kinds in another order", "train/timeline.cp
       "report_.peak.assign(top.bytes.begin(), top.bytes.end());", "report_.peak.assign(top.bytes.rbegin(), top.bytes.rend());")
 
 
-def environment():
-    tests = BUILD / "tests"
-    return {**os.environ, "ACCORDION": str(BUILD / "accordion"), "FAULTS": str(tests / "libfaults.so"),
-            "SCORE_MANY": str(tests / "score_many"), "ACCORDION_PIECES": str(tests / "pieces"), "PYTHONPATH": str(ROOT / "tests")}
-
-
 def succeeds(command, log):
     with log.open("a") as out:
         out.write(f"\n# {' '.join(map(str, command))}\n")
         out.flush()
         try:
-            return subprocess.run(command, cwd=ROOT, env=environment(), stdout=out, stderr=out, timeout=ENDLESS).returncode == 0
+            return subprocess.run(command, cwd=ROOT, stdout=out, stderr=out, timeout=ENDLESS).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 
 
-def program_notices(folder, log):
-    """What notices among the C++ tests of a folder."""
-    if not succeeds(["ninja", "-C", BUILD, f"test_{folder}"], log):
-        return "the compiler"
-    return None if succeeds([BUILD / f"tests/test_{folder}", "--gtest_fail_fast", "--gtest_brief=1"], log) else f"test_{folder}"
-
-
-def python_notices(log):
-    if not succeeds(["ninja", "-C", BUILD], log):
-        return "the compiler"
-    for file in sorted((ROOT / "tests").glob("*/test_*.py"), key=lambda file: (file.parent.name != "reference", file)):
-        if not succeeds([ROOT / ".deps/python/bin/python3", "-m", "pytest", "-q", "-x", file], log):
-            return str(file.relative_to(ROOT))
-    return None
+def stages(folder, near):
+    """What to build, how to test it and what to call that, from the nearest tests to the farthest."""
+    def program(of):
+        return f"test_{of}", [BUILD / f"tests/test_{of}", "--gtest_fail_fast", "--gtest_brief=1"], f"test_{of}"
+    yield program(folder)
+    if near:
+        return
+    yield from (program(other) for other in QUICK if other != folder)
+    # Those of the tree itself would notice that a line is not formatted.
+    yield "all", ["ctest", "--preset", "dev", "--label-regex", "python", "--exclude-regex", "test_(sources|documents|library)",
+                  "--stop-on-failure"], "the tests in Python"
+    yield from (program(other) for other in SLOW if other != folder)
 
 
 def notices(folder, near, log):
-    """The first test that fails, or None."""
-    found = program_notices(folder, log)
-    if found or near:
-        return found
-    for other in QUICK:
-        found = found or other != folder and program_notices(other, log)
-    found = found or python_notices(log)
-    for other in SLOW:
-        found = found or other != folder and program_notices(other, log)
-    return found or None
+    """The first tests that fail, or None."""
+    for target, command, name in stages(folder, near):
+        if not succeeds(["ninja", "-C", BUILD, target], log):
+            return "the compiler"
+        if not succeeds(command, log):
+            return name
+    return None
 
 
-def try_fault(name, near, logs):
-    file, before, after = FAULTS[name]
+def source_of(name):
+    """The file's path and text; ends the program where the fault has no place in it."""
+    file, before, _ = FAULTS[name]
     path = ROOT / "src" / file
     source = path.read_text()
     if source.count(before) != 1:
         raise SystemExit(f"{file}: {source.count(before)} places for '{name}'; the code changed, so change the fault too")
+    return path, source
+
+
+def try_fault(name, near, logs):
+    file, before, after = FAULTS[name]
+    path, source = source_of(name)
     log = logs / (name.replace(": ", "-").replace(" ", "-") + ".log")
     log.write_text(f"{file}: {before!r} -> {after!r}\n")
     try:
@@ -197,6 +193,8 @@ def main():
     if arguments.list:
         print("\n".join(chosen))
         return 0
+    for name in chosen:
+        source_of(name)
     arguments.logs.mkdir(parents=True, exist_ok=True)
     unnoticed = 0
     for name in chosen:

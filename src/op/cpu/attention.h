@@ -24,6 +24,11 @@ struct AttentionCall {
   const int64_t* first;  ///< (B,T): the first key that each query sees
 };
 
+/// Packed keys are a multiple of this: few shapes of products, no ragged vectors.
+inline constexpr int64_t kAlign = 64;
+inline int64_t rounded_up(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
+inline int64_t rounded_down(int64_t n) { return n / kAlign * kAlign; }
+
 /// Whether the kernels below run here: they stand on products of small tiles and need an even E.
 bool attention_works(Type type, int64_t E);
 
@@ -31,8 +36,8 @@ bool attention_works(Type type, int64_t E);
 /// Holds one packed copy of k and v beside them.
 void attention_forward(const AttentionCall& call, void* output, float* lse);
 
-/// f32 sums of the gradients of keys and values, (S,E) for each head, to which a call adds. Rows up to the next
-/// multiple of 64 must exist; they get zeros added.
+/// f32 sums of the gradients of keys and values, (S,E) for each head, to which a call adds. Rows up to
+/// rounded_up(S) must exist; they get zeros added.
 struct KeySums {
   float *dk, *dv;
   int64_t row, head;  ///< values from one row of the batch, and from one head, to the next

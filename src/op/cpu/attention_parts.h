@@ -16,10 +16,6 @@ namespace accordion::op::cpu {
 inline constexpr int64_t kQueries = 64;       // of a tile
 inline constexpr int64_t kForwardKeys = 512;  // of a tile: rows up to this length need no rescaling
 inline constexpr int64_t kBackwardKeys = 128;
-inline constexpr int64_t kAlign = 64;  // packed keys are a multiple of this: few shapes of products, no ragged vectors
-
-inline int64_t rounded_up(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
-inline int64_t rounded_down(int64_t n) { return n / kAlign * kAlign; }
 
 /// Uninitialised memory from libtorch's allocator, which counts and keeps it.
 template <class T>
