@@ -184,6 +184,14 @@ def test_skipped_steps_count_in_a_row(tmp_path):
     assert [step["skipped"] for step in metrics(tmp_path / "broken")] == [False, True] * 12
 
 
+def test_a_finished_run_is_not_evaluated_again(tmp_path):
+    """Its last step is saved before the last evaluation: the checkpoint has to know of that afterwards."""
+    command = ["train", make(tmp_path), "budget.steps=3", "checkpoint.every.steps=1", "evaluation.every={steps: 1000}"]
+    for _ in range(2):
+        run(*command)
+        assert [(record["step"], record["length"]) for record in metrics(tmp_path / "run", "eval")] == [(3, 32), (3, 128)]
+
+
 def test_full_disk_keeps_the_last_checkpoint(uninterrupted, tmp_path):
     folder = tmp_path / "full"
     recipe = copy_inputs(uninterrupted, folder)
