@@ -60,7 +60,7 @@ def test_a_signal_within_the_last_evaluation(world):
         assert world.outcome(scenario) == scenario.result
 
 
-@pytest.mark.parametrize("keys", [[], ["memory.recompute=layer"], ["batch.microbatch=1"]])
+@pytest.mark.parametrize("keys", [[], ["memory.recompute=layer", "batch.microbatch=1"]])
 def test_a_signal_within_a_long_step(tmp_path, keys):
     """The step is thrown away, and made from the same rows by the run that goes on. The clock is hastened instead of waiting."""
     recipe = make(tmp_path, model=MODEL | {"num_hidden_layers": 12, "hidden_size": 64})
